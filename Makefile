@@ -1,0 +1,25 @@
+# Each target is one line of what a person would type; the first one sets up .venv, and again only when pins change.
+PYTHON ?= python3
+VENV ?= .venv
+IN_VENV = $(VENV)/bin/python
+
+.PHONY: setup demo test lint bench
+
+demo: setup
+	$(IN_VENV) -m experiments.demo
+
+test: setup
+	$(IN_VENV) -m pytest
+
+lint: setup
+	$(IN_VENV) -m ruff check . && $(IN_VENV) -m ruff format --check .
+
+bench: setup
+	$(IN_VENV) -m experiments.benchmarks
+
+setup: $(VENV)/installed
+
+$(VENV)/installed: setup.cfg pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(IN_VENV) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[serving,dev]"
+	touch $@
