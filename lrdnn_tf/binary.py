@@ -1,0 +1,48 @@
+"""What every binary here does around its main: absl flags in, one clear line out when the input is bad."""
+
+import contextlib
+import os
+import sys
+from collections.abc import Callable, Iterator
+
+from absl import app, flags, logging
+
+from pose_pretrain.errors import InputError
+
+
+@contextlib.contextmanager
+def _native_stderr_dropped() -> Iterator[None]:
+    """Drops what C++ code writes to stderr; Python's own exceptions still come through."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
+
+
+# TensorFlow's start-up notes are written before its log level counts; six lines before every answer help nobody.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+with _native_stderr_dropped():
+    import tensorflow  # noqa: F401
+
+
+def run(main: Callable[[], None]) -> None:
+    """Parses the absl flags and calls main; an InputError ends in one line on stderr and exit code 1."""
+
+    def guarded(argv: list[str]) -> None:
+        if not flags.FLAGS["verbosity"].present:
+            logging.set_verbosity(logging.WARNING)
+        try:
+            if len(argv) > 1:
+                raise InputError(f"unexpected argument {argv[1]!r}: flags are written --name=value (see --help)")
+            main()
+        except InputError as error:
+            print(f"error: {error}", file=sys.stderr)
+            sys.exit(1)
+
+    app.run(guarded)

@@ -1,0 +1,100 @@
+"""What a model is and how a phase trains it: two frozen dataclasses, written as config.json beside every checkpoint."""
+
+import dataclasses
+import json
+import os
+import pathlib
+
+from lrdnn_tf.attributes import AttributeTask
+from pose_pretrain.errors import InputError
+
+BACKBONES = ("resnet50", "small")
+POSE_MAPS = ("none", "confidence", "affinity", "both")
+FUSE = ("maps", "pool5")
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelConfig:
+    """Everything that decides the shapes and the numbers of a model. Defaults are the paper's.
+
+    Attributes:
+        identities: Number of training identities, the classes of the identity head.
+        attributes: The attribute tasks, with a head each; empty for the paper's baseline B.
+        height, width: Input size in pixels; the paper is silent, 256x128 is the field's standard.
+        backbone: "resnet50" (the paper), or "small" for machines without a GPU.
+        pose_maps: Which maps of the pose branch are fused; "none" leaves the branch out.
+        pose_width: Factor on the channels of the pose network; 1 is OpenPose's.
+        channel_parse: Whether the pose maps pass the channel parse block (paper, section 3.4).
+        channel_parse_reduction: Bottleneck of that block; SE-net's 16 would leave 3 units for 57 channels.
+        fuse: "maps" fuses F's maps with the pose maps, "pool5" their pooled vectors.
+        bilinear_dim: Length of the compact bilinear descriptor.
+        bilinear_seed: Seed of its hash functions.
+    """
+
+    identities: int
+    attributes: tuple[AttributeTask, ...] = ()
+    height: int = 256
+    width: int = 128
+    backbone: str = "resnet50"
+    pose_maps: str = "none"
+    pose_width: float = 1.0
+    channel_parse: bool = True
+    channel_parse_reduction: int = 4
+    fuse: str = "maps"
+    bilinear_dim: int = 8192
+    bilinear_seed: int = 0
+
+    def __post_init__(self):
+        for field, allowed in (("backbone", BACKBONES), ("pose_maps", POSE_MAPS), ("fuse", FUSE)):
+            if getattr(self, field) not in allowed:
+                raise InputError(f"{field}={getattr(self, field)!r} is not one of {', '.join(allowed)}")
+        for field in ("identities", "height", "width", "bilinear_dim", "channel_parse_reduction"):
+            if getattr(self, field) < 1:
+                raise InputError(f"{field}={getattr(self, field)} must be at least 1")
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingConfig:
+    """How a phase is trained. Rates are the paper's (section 4.3); batch size and augmentation are the field's.
+
+    Attributes:
+        epochs: Passes over the training images.
+        batch_size: Images a step.
+        learning_rate: Adam's rate in the first epoch.
+        decay: Factor on the rate after every epoch.
+        attribute_weight: Weight of the mean attribute loss beside the identity loss (equation 8: one form for both).
+        seed: Seed of initial weights, shuffling and augmentation.
+    """
+
+    epochs: int
+    batch_size: int = 32
+    learning_rate: float = 1e-4
+    decay: float = 0.96
+    attribute_weight: float = 1.0
+    seed: int = 0
+
+    def __post_init__(self):
+        for field in ("epochs", "batch_size", "learning_rate", "decay"):
+            if getattr(self, field) <= 0:
+                raise InputError(f"{field}={getattr(self, field)} must be above 0")
+
+
+def write_json(path: pathlib.Path, content: dict) -> None:
+    """Writes content under a temporary name first, so that a reader never meets half a file."""
+    temporary = path.with_name(f".{path.name}.part")
+    temporary.write_text(json.dumps(content, indent=2) + "\n")
+    os.replace(temporary, path)
+
+
+def to_json(config: ModelConfig | TrainingConfig) -> dict:
+    """The config as plain JSON types."""
+    content = dataclasses.asdict(config)
+    if isinstance(config, ModelConfig):
+        content["attributes"] = [{"name": task.name, "classes": list(task.classes)} for task in config.attributes]
+    return content
+
+
+def model_config_from_json(content: dict) -> ModelConfig:
+    """The inverse of `to_json` for a ModelConfig."""
+    tasks = tuple(AttributeTask(task["name"], tuple(task["classes"])) for task in content["attributes"])
+    return ModelConfig(**{**content, "attributes": tasks})
