@@ -1,0 +1,322 @@
+"""Pose pretraining from a converted dataset to weights: `pretrain`.
+
+runs/NAME/pose/config.json          the network and how it was trained
+runs/NAME/pose/weights.weights.h5   the trained weights, there only once training is complete
+runs/NAME/pose/checkpoints/         the newest states, which an interrupted training goes on from
+runs/NAME/pose/metrics.csv          the loss and its parts per stage and stream, a line an epoch
+runs/NAME/pose/tensorboard/         the same as curves, with overlays
+"""
+
+import dataclasses
+import json
+import math
+import os
+import pathlib
+import sys
+import time
+
+import cv2
+import numpy as np
+import pandas as pd
+import tensorflow as tf
+import tf_keras as keras
+from tqdm import tqdm
+
+from pose_pretrain.errors import InputError
+from pose_pretrain.evaluate import PoseScores, boxes_in_crops, evaluate, final_maps, find_keypoints, report
+from pose_pretrain.loss import map_loss, weighted_targets
+from pose_pretrain.network import (
+    CONFIG_FILE,
+    STAGES,
+    WEIGHTS_FILE,
+    build_pose_network,
+    load_imagenet_weights,
+    load_pose_network,
+    save_pose_network,
+)
+from pose_pretrain.pictures import draw_panel
+from pose_pretrain.pipeline import PoseDataset, evaluation_people, steps_per_epoch, training_batches
+
+# Checkpoints and overlays come after an epoch, but not more often than this: epochs of small sets last a second.
+_SECONDS_BETWEEN_CHECKPOINTS = 60
+_CHECKPOINTS_KEPT = 3
+_PICTURES = 8
+
+
+@dataclasses.dataclass(frozen=True)
+class PoseConfig:
+    """A pose network and its training. The paper gives no numbers for this phase.
+
+    Attributes:
+        height, width: Size of the crops in pixels; OpenPose's 368.
+        pose_width: Factor on the network's channels; 1 is OpenPose's.
+        imagenet_weights: What VGG-19's part starts from: "imagenet", "none" or a file; needs pose_width 1.
+        epochs: Passes over the training images.
+        batch_size: Images a step.
+        learning_rate, decay: Adam's rate, and its factor after every epoch, as in the paper's other phases.
+        sigma: Of the confidence maps' Gaussians in pixels; None is pipeline.default_sigma.
+        limb_width: Half the width of limbs in the affinity maps, in cells.
+        rotation: The most that training crops are turned either way, in degrees; OpenPose's 40.
+        seed: Of weights, shuffling and augmentation.
+    """
+
+    height: int = 368
+    width: int = 368
+    pose_width: float = 1.0
+    imagenet_weights: str = "imagenet"
+    epochs: int = 40
+    batch_size: int = 16
+    learning_rate: float = 1e-4
+    decay: float = 0.96
+    sigma: float | None = None
+    limb_width: float = 1.0
+    rotation: float = 40.0
+    seed: int = 0
+
+    def __post_init__(self):
+        for field in ("epochs", "batch_size", "learning_rate", "decay", "limb_width", "sigma"):
+            value = getattr(self, field)
+            if value is not None and not value > 0:
+                raise InputError(f"{field}={value} must be above 0")
+
+
+def pretrain(dataset: PoseDataset, run_dir: str | os.PathLike, config: PoseConfig) -> keras.Model:
+    """Trains the pose network and leaves it in run_dir/pose; goes on where an earlier call was cut off.
+
+    Args:
+        dataset: Of read_pose_dataset.
+        run_dir: The run, such as runs/NAME.
+        config: The network and its training.
+
+    Returns:
+        The trained network, for input of config's size.
+
+    Raises:
+        InputError: run_dir holds a network of another config, VGG-19's weights cannot be had, or the loss
+            stops being a number.
+    """
+    pose_dir = pathlib.Path(run_dir) / "pose"
+    _check_config(pose_dir, config)
+    if (pose_dir / WEIGHTS_FILE).is_file():
+        print(f"pose: already trained, {pose_dir / WEIGHTS_FILE}")
+        return load_pose_network(pose_dir, config.height, config.width)
+
+    keras.utils.set_random_seed(config.seed)
+    network = build_pose_network(config.height, config.width, config.pose_width)
+    network.compile(keras.optimizers.Adam(config.learning_rate), loss=[map_loss] * (2 * STAGES))
+    steps = steps_per_epoch(dataset, config.batch_size)
+    checkpoints = _Checkpoints(network, pose_dir / "checkpoints")
+    first_epoch = checkpoints.restore()
+    if first_epoch == 0:
+        load_imagenet_weights(network, config.imagenet_weights)
+        pose_dir.mkdir(parents=True, exist_ok=True)
+        (pose_dir / CONFIG_FILE).write_text(json.dumps(dataclasses.asdict(config), indent=2))
+
+    batches = training_batches(
+        dataset,
+        config.height,
+        config.width,
+        config.batch_size,
+        config.seed,
+        first_epoch,
+        config.sigma,
+        config.limb_width,
+        config.rotation,
+    )
+    network.fit(
+        batches.map(_for_fit, tf.data.AUTOTUNE),
+        epochs=config.epochs,
+        initial_epoch=first_epoch,
+        steps_per_epoch=steps,
+        verbose=0,
+        callbacks=[
+            keras.callbacks.LearningRateScheduler(lambda epoch: config.learning_rate * config.decay**epoch),
+            _StopOnNonFinite(),
+            _Progress(config.epochs, steps, min(config.batch_size, dataset.examples("train")), first_epoch),
+            _MetricsTable(pose_dir / "metrics.csv", first_epoch),
+            keras.callbacks.TensorBoard(pose_dir / "tensorboard", write_graph=False),
+            _Overlays(dataset, config, pose_dir / "tensorboard" / "pictures"),
+            checkpoints,
+        ],
+    )
+    save_pose_network(network, pose_dir, dataclasses.asdict(config))
+    return network
+
+
+def report_run(
+    network: keras.Model,
+    dataset: PoseDataset,
+    run_dir: str | os.PathLike,
+    config: PoseConfig,
+    split: str = "val",
+    flip: bool = False,
+) -> PoseScores:
+    """Scores a trained network; prints the table, writes keypoints.csv, scores.json and pictures/ into run_dir/pose."""
+    pose_dir = pathlib.Path(run_dir) / "pose"
+    scores = evaluate(network, dataset, split, config.height, config.width, config.batch_size, flip)
+    print(report(scores))
+    scores.table.to_csv(pose_dir / "keypoints.csv")
+    numbers = {"split": split, "flip": flip, "pck": scores.pck, **scores.oks}
+    (pose_dir / "scores.json").write_text(json.dumps(numbers, indent=2))
+    write_pictures(network, dataset, split, config, pose_dir / "pictures")
+    print(f"overlays of maps, limbs and keypoints: {pose_dir / 'pictures'}")
+    return scores
+
+
+def write_pictures(
+    network: keras.Model, dataset: PoseDataset, split: str, config: PoseConfig, folder: pathlib.Path
+) -> None:
+    """Overlays of the first people of a split as PNG files: image, confidence, affinity, keypoints."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for people in evaluation_people(dataset, split, config.height, config.width, _PICTURES).take(2):
+        for image_id, x, panel in zip(people["image_id"], people["box"][:, 0], panels(network, people), strict=True):
+            cv2.imwrite(str(folder / f"{split}_{image_id:012d}_{x:.0f}.png"), panel[..., ::-1])
+
+
+def _for_fit(images: tf.Tensor, maps: dict[str, tf.Tensor]) -> tuple[tf.Tensor, tuple[tf.Tensor, ...]]:
+    """The same targets for every stage, in the order of the network's outputs."""
+    streams = tuple(weighted_targets(maps[stream], maps["weight"]) for stream in ("confidence", "affinity"))
+    return images, streams * STAGES
+
+
+def _check_config(pose_dir: pathlib.Path, config: PoseConfig) -> None:
+    """A folder that was begun with another config is not gone on with."""
+    path = pose_dir / CONFIG_FILE
+    if not path.is_file():
+        return
+    try:
+        begun = json.loads(path.read_text())
+    except ValueError as error:
+        raise InputError(f"{path} cannot be read, delete {pose_dir} to train again: {error}") from error
+    differences = [
+        f"{name} {begun.get(name)!r} there, {value!r} here"
+        for name, value in dataclasses.asdict(config).items()
+        if begun.get(name) != value
+    ]
+    if differences:
+        raise InputError(
+            f"{pose_dir} was begun with another config ({'; '.join(differences)}): "
+            "use the same flags, another --run_dir, or delete that folder"
+        )
+
+
+class _Checkpoints(keras.callbacks.Callback):
+    """Saves network and optimizer from time to time, after an epoch."""
+
+    def __init__(self, network: keras.Model, folder: pathlib.Path):
+        super().__init__()
+        self.epochs_done = tf.Variable(0, dtype=tf.int64, trainable=False)
+        checkpoint = tf.train.Checkpoint(network=network, optimizer=network.optimizer, epochs_done=self.epochs_done)
+        self.manager = tf.train.CheckpointManager(checkpoint, folder, max_to_keep=_CHECKPOINTS_KEPT)
+        self.due = _Due()
+
+    def restore(self) -> int:
+        """Loads the newest state, if there is one. Returns the number of epochs already done."""
+        if self.manager.restore_or_initialize():
+            print(f"pose: going on after epoch {int(self.epochs_done)}")
+        return int(self.epochs_done)
+
+    def on_epoch_end(self, epoch, logs=None):
+        if self.due():
+            self.epochs_done.assign(epoch + 1)
+            self.manager.save(checkpoint_number=epoch + 1)
+
+
+class _Progress(keras.callbacks.Callback):
+    """One bar over the whole training, with images a second and the time left; a line an epoch where no one watches."""
+
+    def __init__(self, epochs: int, steps: int, batch_size: int, first_epoch: int):
+        super().__init__()
+        self.epochs, self.steps, self.batch_size, self.first_epoch = epochs, steps, batch_size, first_epoch
+
+    def on_train_begin(self, logs=None):
+        images = self.steps * self.batch_size
+        self.bar = tqdm(
+            total=self.epochs * images,
+            initial=self.first_epoch * images,
+            desc="pose",
+            unit="img",
+            disable=not sys.stderr.isatty(),
+            dynamic_ncols=True,
+        )
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.epoch_started = time.perf_counter()
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.bar.update(self.batch_size)
+
+    def on_epoch_end(self, epoch, logs=None):
+        logs["images_per_second"] = self.steps * self.batch_size / (time.perf_counter() - self.epoch_started)
+        self.bar.set_postfix_str(f"epoch {epoch + 1}/{self.epochs}  loss {logs['loss']:.2f}")
+        if self.bar.disable:
+            speed = f"{logs['images_per_second']:.0f} img/s"
+            print(f"pose epoch {epoch + 1}/{self.epochs}  loss {logs['loss']:.2f}  {speed}", flush=True)
+
+    def on_train_end(self, logs=None):
+        self.bar.close()
+
+
+class _MetricsTable(keras.callbacks.Callback):
+    """A line an epoch in metrics.csv; lines of epochs that are done again go."""
+
+    def __init__(self, path: pathlib.Path, first_epoch: int):
+        super().__init__()
+        self.path = path
+        if path.is_file():
+            table = pd.read_csv(path)
+            table[table["epoch"] <= first_epoch].to_csv(path, index=False)
+
+    def on_epoch_end(self, epoch, logs=None):
+        line = pd.DataFrame([{"epoch": epoch + 1} | logs])
+        line.to_csv(self.path, mode="a", index=False, header=not self.path.is_file())
+
+
+class _StopOnNonFinite(keras.callbacks.Callback):
+    """Ends training with a clear line at the first loss that is NaN or infinite."""
+
+    def on_train_batch_end(self, batch, logs=None):
+        if not math.isfinite(logs["loss"]):
+            raise InputError(
+                f"the pose loss is {logs['loss']} at step {int(self.model.optimizer.iterations)}: "
+                "try a lower --learning_rate; the last checkpoint is kept"
+            )
+
+
+class _Overlays(keras.callbacks.Callback):
+    """Maps and keypoints of a few people in TensorBoard, from time to time."""
+
+    def __init__(self, dataset: PoseDataset, config: PoseConfig, folder: pathlib.Path):
+        super().__init__()
+        split = "val" if "val" in dataset.splits else "train"
+        self.crops = evaluation_people(dataset, split, config.height, config.width, _PICTURES).take(1)
+        self.writer = tf.summary.create_file_writer(str(folder))
+        self.due = _Due()
+
+    def on_epoch_end(self, epoch, logs=None):
+        if self.due():
+            with self.writer.as_default():
+                for batch in self.crops:
+                    tf.summary.image("people", panels(self.model, batch), step=epoch + 1, max_outputs=_PICTURES)
+
+
+def panels(network: keras.Model, people: dict[str, tf.Tensor]) -> np.ndarray:
+    """draw_panel of each person of a batch of evaluation_people: uint8 [B, height, 4 width, 3]."""
+    confidence, affinity = (maps.numpy() for maps in final_maps(network, people["image"]))
+    boxes = boxes_in_crops(people["box"].numpy(), people["warp"].numpy())
+    found = find_keypoints(confidence, boxes)
+    images = people["image"].numpy()
+    return np.stack([draw_panel(*person) for person in zip(images, confidence, affinity, found, strict=True)])
+
+
+class _Due:
+    """Says yes when called for the first time in a while."""
+
+    def __init__(self):
+        self.last = time.monotonic()
+
+    def __call__(self) -> bool:
+        if time.monotonic() - self.last < _SECONDS_BETWEEN_CHECKPOINTS:
+            return False
+        self.last = time.monotonic()
+        return True

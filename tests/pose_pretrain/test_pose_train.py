@@ -1,0 +1,106 @@
+import json
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+
+from pose_pretrain import train
+from pose_pretrain.errors import InputError
+from pose_pretrain.network import load_pose_network
+from pose_pretrain.train import PoseConfig, pretrain, report_run
+
+CONFIG = PoseConfig(
+    height=32, width=32, pose_width=0.125, imagenet_weights="none", epochs=8, batch_size=4, learning_rate=2e-3
+)
+STREAM_LOSSES = [f"pose_stage{stage}_{stream}_loss" for stage in (1, 2, 3) for stream in ("confidence", "affinity")]
+
+
+class Killed(Exception):
+    pass
+
+
+@pytest.fixture(scope="module")
+def trained(pose_dataset, tmp_path_factory):
+    run_dir = tmp_path_factory.mktemp("run")
+    return run_dir, pretrain(pose_dataset, run_dir, CONFIG)
+
+
+def weights_of(network):
+    return np.concatenate([weight.numpy().ravel() for weight in network.weights])
+
+
+def test_training_lowers_the_loss_and_logs_its_parts(trained):
+    metrics = pd.read_csv(trained[0] / "pose" / "metrics.csv")
+    assert metrics["epoch"].tolist() == list(range(1, 9))
+    assert metrics["loss"].iloc[-1] < 0.9 * metrics["loss"].iloc[0]
+    np.testing.assert_allclose(metrics[STREAM_LOSSES].sum(axis=1), metrics["loss"], rtol=1e-4)
+    np.testing.assert_allclose(metrics["lr"], 2e-3 * 0.96 ** np.arange(8), rtol=1e-5)
+
+
+def test_what_lies_in_the_run(trained):
+    pose_dir = trained[0] / "pose"
+    assert json.loads((pose_dir / "config.json").read_text())["pose_width"] == 0.125
+    assert any((pose_dir / "tensorboard").rglob("events*"))
+    np.testing.assert_array_equal(weights_of(load_pose_network(pose_dir, 64, 32)), weights_of(trained[1]))
+
+
+def test_a_trained_run_is_not_trained_again(trained, pose_dataset, monkeypatch, capsys):
+    monkeypatch.setattr(train, "training_batches", None)
+    network = pretrain(pose_dataset, trained[0], CONFIG)
+    assert "already trained" in capsys.readouterr().out
+    np.testing.assert_array_equal(weights_of(network), weights_of(trained[1]))
+
+
+@pytest.mark.slow
+def test_a_killed_run_goes_on_to_the_same_weights(trained, pose_dataset, tmp_path, monkeypatch):
+    monkeypatch.setattr(train, "_SECONDS_BETWEEN_CHECKPOINTS", 0)
+    save = train._Checkpoints.on_epoch_end
+
+    def killed_after_two_epochs(self, epoch, logs=None):
+        save(self, epoch, logs)
+        if epoch == 1:
+            raise Killed
+
+    monkeypatch.setattr(train._Checkpoints, "on_epoch_end", killed_after_two_epochs)
+    with pytest.raises(Killed):
+        pretrain(pose_dataset, tmp_path, CONFIG)
+    with pytest.raises(InputError, match="weights"):
+        load_pose_network(tmp_path / "pose", 32, 32)  # half a training is not taken for a whole one
+
+    monkeypatch.setattr(train._Checkpoints, "on_epoch_end", save)
+    network = pretrain(pose_dataset, tmp_path, CONFIG)
+    assert pd.read_csv(tmp_path / "pose" / "metrics.csv")["epoch"].tolist() == list(range(1, 9))
+    np.testing.assert_allclose(weights_of(network), weights_of(trained[1]), rtol=1e-3, atol=1e-3)
+
+
+def test_another_config_is_refused(trained, pose_dataset):
+    other = PoseConfig(**(vars(CONFIG) | {"learning_rate": 1.0}))
+    with pytest.raises(InputError, match=r"learning_rate 0\.002 there, 1\.0 here"):
+        pretrain(pose_dataset, trained[0], other)
+
+
+def test_report_scores_and_pictures(trained, pose_dataset, capsys):
+    run_dir, network = trained
+    scores = report_run(network, pose_dataset, run_dir, CONFIG)
+    stored = json.loads((run_dir / "pose" / "scores.json").read_text())
+    assert stored["pck"] == scores.pck and stored["AP"] == scores.oks["AP"]
+    assert len(pd.read_csv(run_dir / "pose" / "keypoints.csv")) == 18
+    assert "PCK@0.2" in capsys.readouterr().out
+    pictures = list((run_dir / "pose" / "pictures").glob("val_*.png"))
+    assert pictures and cv2.imread(str(pictures[0])).shape == (256, 4 * 256, 3)
+
+
+@pytest.mark.parametrize("loss", [float("nan"), float("inf")])
+def test_a_loss_that_is_no_number_ends_in_one_line(trained, loss):
+    stop = train._StopOnNonFinite()
+    stop.set_model(trained[1])
+    stop.on_train_batch_end(0, {"loss": 1.0})
+    with pytest.raises(InputError, match="--learning_rate"):
+        stop.on_train_batch_end(1, {"loss": loss})
+
+
+@pytest.mark.parametrize("field", ["epochs", "batch_size", "learning_rate", "decay", "limb_width", "sigma"])
+def test_settings_above_zero(field):
+    with pytest.raises(InputError, match=field):
+        PoseConfig(**{field: 0})
