@@ -26,9 +26,12 @@ def _native_stderr_dropped() -> Iterator[None]:
 
 
 # TensorFlow's start-up notes are written before its log level counts; six lines before every answer help nobody.
+# A GPU that cannot be used is one of them: training says which devices it runs on.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 with _native_stderr_dropped():
-    import tensorflow  # noqa: F401
+    import tensorflow
+
+    tensorflow.config.list_physical_devices()
 
 
 def run(main: Callable[[], None]) -> None:

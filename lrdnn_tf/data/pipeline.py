@@ -1,0 +1,176 @@
+"""Records to batches with tf.data.
+
+The records of a split are held in memory as they are on disk (Market-1501's training split takes 40 MB), so that an
+epoch is a permutation of indices. The permutation and the augmentation of an epoch are functions of (seed, epoch), so
+that a run that goes on from epoch k sees the batches that it would have seen had it never stopped.
+"""
+
+import dataclasses
+import pathlib
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import pandas as pd
+import tensorflow as tf
+
+from lrdnn_tf.attributes import UNKNOWN
+from lrdnn_tf.data import augment
+from lrdnn_tf.data.dataset import Dataset, shard_paths
+from lrdnn_tf.data.decode import decode_image
+from lrdnn_tf.data.records import parse_examples
+from pose_pretrain.errors import InputError
+
+_READ = 1024  # records parsed at a time
+_READY = 4  # batches prepared ahead; left to itself, TensorFlow holds gigabytes of them
+
+
+@dataclasses.dataclass(frozen=True)
+class Records:
+    """All records of a split, column by column, in record order.
+
+    Attributes:
+        images: string [n], original bytes of the image files.
+        paths: n paths, relative to the raw dataset.
+        identity, label, camera: int32 [n].
+        attributes: int32 [n, tasks].
+    """
+
+    images: tf.Tensor
+    paths: list[str]
+    identity: np.ndarray
+    label: np.ndarray
+    camera: np.ndarray
+    attributes: np.ndarray
+
+
+def read_records(dataset: Dataset, split: str) -> Records:
+    """Reads a split into memory.
+
+    Raises:
+        InputError: No such split, a missing, damaged or incomplete shard, a label outside of its range.
+    """
+    shards = zip(shard_paths(dataset, split), dataset.splits[split].shards, strict=True)
+    parts = [part for path, shard in shards for part in _read_shard(path, shard.examples, len(dataset.attributes))]
+    if not parts:
+        raise InputError(f"{dataset.path}: the split {split!r} is empty; convert the dataset again")
+    columns = {name: tf.concat([part[name] for part in parts], axis=0) for name in parts[0]}
+    arrays = {name: columns[name].numpy().astype(np.int32) for name in ("identity", "label", "camera", "attributes")}
+    records = Records(columns["image"], [path.decode() for path in columns["path"].numpy()], **arrays)
+    _check_labels(dataset, split, records)
+    return records
+
+
+def training_batches(
+    dataset: Dataset, height: int, width: int, batch_size: int, seed: int, first_epoch: int = 0
+) -> tf.data.Dataset:
+    """Shuffled, augmented batches of the training split, epoch after epoch without end.
+
+    Every epoch holds the same number of full batches, examples // batch_size; what is left over is another part of
+    the split in each epoch.
+
+    Args:
+        dataset: A converted dataset.
+        height, width: Size of the network's input in pixels.
+        batch_size: Examples in a batch.
+        seed: Decides shuffling and augmentation, together with the epoch.
+        first_epoch: Where to begin; the batches are those of a run from 0 at that epoch.
+
+    Returns:
+        Batches (images, labels): images float32 [batch_size, height, width, 3], RGB 0..255; labels a dict with
+        int32 [batch_size] under "identity" and under the name of each attribute task, unknown = -1.
+
+    Raises:
+        InputError: The split cannot be read, or has fewer examples than a batch.
+    """
+    records = read_records(dataset, "train")
+    examples = len(records.paths)
+    if not 0 < batch_size <= examples:
+        raise InputError(f"batch_size={batch_size}: must be between 1 and the {examples} training images")
+    names = ["identity", *(task.name for task in dataset.attributes)]
+    labels = tf.constant(np.column_stack([records.label, records.attributes]))
+
+    def epoch_order(epoch: tf.Tensor) -> tf.data.Dataset:
+        order_seed, draws_seed = tf.unstack(tf.random.split([seed, epoch], alg="philox"))
+        order = tf.random.experimental.stateless_shuffle(tf.range(examples), order_seed, alg="philox")
+        order = order[: examples // batch_size * batch_size]
+        draws = tf.random.stateless_uniform([examples, augment.DRAWS], draws_seed, alg="philox")
+        return tf.data.Dataset.from_tensor_slices((order, tf.gather(draws, order)))
+
+    def load(index: tf.Tensor, draws: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        image = decode_image(records.images[index], height, width)
+        return augment.flip_and_crop(image, draws), labels[index]
+
+    def name_labels(images: tf.Tensor, columns: tf.Tensor) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
+        return images, dict(zip(names, tf.unstack(columns, axis=1), strict=True))
+
+    return (
+        tf.data.Dataset.counter(first_epoch, dtype=tf.int32)
+        .flat_map(epoch_order)
+        .map(load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+        .batch(batch_size, drop_remainder=True)
+        .map(name_labels)
+        .prefetch(_READY)
+    )
+
+
+def evaluation_batches(dataset: Dataset, split: str, height: int, width: int, batch_size: int) -> tf.data.Dataset:
+    """Batches of float32 [batch_size, height, width, 3], RGB 0..255, in record order; the last one may be smaller."""
+    return (
+        tf.data.Dataset.from_tensor_slices(read_records(dataset, split).images)
+        .map(lambda image: decode_image(image, height, width), num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+        .batch(batch_size)
+        .prefetch(_READY)
+    )
+
+
+def read_labels(dataset: Dataset, split: str) -> pd.DataFrame:
+    """Labels in record order: path, identity, label, camera and one integer column for each attribute task."""
+    records = read_records(dataset, split)
+    table = pd.DataFrame(
+        {"path": records.paths, "identity": records.identity, "label": records.label, "camera": records.camera}
+    )
+    for column, task in enumerate(dataset.attributes):
+        table[task.name] = records.attributes[:, column]
+    return table
+
+
+def read_images(dataset: Dataset, split: str, indices: Sequence[int]) -> list[bytes]:
+    """The original bytes of the image files of these records, for pictures."""
+    return list(tf.gather(read_records(dataset, split).images, np.asarray(indices, np.int64)).numpy())
+
+
+def _read_shard(path: pathlib.Path, examples: int, tasks: int) -> Iterator[dict[str, tf.Tensor]]:
+    read = 0
+    try:
+        for serialized in tf.data.TFRecordDataset(str(path)).batch(_READ):
+            yield parse_examples(serialized, tasks)
+            read += len(serialized)
+    except tf.errors.OpError as error:
+        number = _first_bad_record(path, tasks)
+        raise InputError(f"{path}: record {number} is damaged; copy the dataset again or convert it again") from error
+    if read != examples:
+        raise InputError(f"{path}: {read} records, dataset.json says {examples}; copy or convert the dataset again")
+
+
+def _first_bad_record(path: pathlib.Path, tasks: int) -> int:
+    number = 0
+    try:
+        for serialized in tf.data.TFRecordDataset(str(path)):
+            parse_examples(serialized[tf.newaxis], tasks)
+            number += 1
+    except tf.errors.OpError:
+        return number
+    return number
+
+
+def _check_labels(dataset: Dataset, split: str, records: Records) -> None:
+    """Class indices must fit the heads that dataset.json leads to: out of range they would be NaN or a crash later."""
+    identities = len(dataset.identities) if split == "train" else 0
+    checks = [("label", records.label, 0 if split == "train" else -1, identities)]
+    for column, task in enumerate(dataset.attributes):
+        checks.append((task.name, records.attributes[:, column], UNKNOWN, len(task.classes)))
+    for name, values, low, high in checks:
+        bad = np.flatnonzero((values < low) | (values >= high))
+        if bad.size:
+            where = f"{dataset.path}: split {split!r}, record {bad[0]} ({records.paths[bad[0]]})"
+            raise InputError(f"{where}: {name} is {values[bad[0]]}, not in {low}..{high - 1}; convert it again")

@@ -1,0 +1,200 @@
+"""Batches: what is in them, and that they are a function of (seed, epoch)."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from lrdnn_tf.data import pipeline
+from pose_pretrain.errors import InputError
+
+SIZE = {"height": 32, "width": 16}
+
+
+def _take(dataset, count, **arguments):
+    """The first batches as (images, labels) of NumPy arrays."""
+    arguments = SIZE | {"batch_size": 4, "seed": 0} | arguments
+    batches = pipeline.training_batches(dataset, **arguments)
+    return list(itertools.islice(batches.as_numpy_iterator(), count))
+
+
+def _numbers(images):
+    """Which example each image shows: its colour is 4 * number, wherever padding did not paint it black."""
+    return np.rint(images.max(axis=(1, 2, 3)) / 4).astype(int)
+
+
+def _epoch(batches):
+    return np.concatenate([_numbers(images) for images, _ in batches])
+
+
+def _assert_same(left, right):
+    assert len(left) == len(right)
+    for (left_images, left_labels), (right_images, right_labels) in zip(left, right, strict=True):
+        np.testing.assert_array_equal(left_images, right_images)
+        assert left_labels.keys() == right_labels.keys()
+        for name, values in left_labels.items():
+            np.testing.assert_array_equal(values, right_labels[name])
+
+
+def test_shapes_and_types(make_dataset):
+    ((images, labels),) = _take(make_dataset(20), 1)
+    assert images.shape == (4, 32, 16, 3) and images.dtype == np.float32
+    assert list(labels) == ["identity", "hat", "age"]
+    assert all(values.shape == (4,) and values.dtype == np.int32 for values in labels.values())
+
+
+def test_labels_stay_with_their_images(make_dataset):
+    """Through shuffling, flips and crops, over several epochs."""
+    for images, labels in _take(make_dataset(20), 15):
+        numbers = _numbers(images)
+        np.testing.assert_array_equal(labels["identity"], numbers % 5)
+        np.testing.assert_array_equal(labels["hat"], numbers % 3 - 1)
+        np.testing.assert_array_equal(labels["age"], numbers % 4)
+
+
+def test_every_epoch_is_a_permutation(make_dataset):
+    batches = _take(make_dataset(20), 15)
+    epochs = [_epoch(batches[start : start + 5]) for start in (0, 5, 10)]
+    for epoch in epochs:
+        assert sorted(epoch) == list(range(20))
+    assert len({tuple(epoch) for epoch in epochs}) == 3
+
+
+def test_shuffling_reaches_over_the_whole_split(make_dataset):
+    """Not within a buffer: over epochs, the first example comes up in both halves."""
+    batches = _take(make_dataset(20), 100)
+    places = [int(np.flatnonzero(_epoch(batches[start : start + 5]) == 0)[0]) for start in range(0, 100, 5)]
+    assert min(places) < 5 and max(places) >= 15
+
+
+def test_left_over_examples_change_from_epoch_to_epoch(make_dataset):
+    """22 examples make 5 batches of 4; every example comes up within a few epochs."""
+    batches = _take(make_dataset(22), 40)
+    epochs = [_epoch(batches[start : start + 5]) for start in range(0, 40, 5)]
+    assert all(len(set(epoch)) == 20 for epoch in epochs)
+    assert set(np.concatenate(epochs)) == set(range(22))
+
+
+def test_same_seed_same_batches(make_dataset):
+    dataset = make_dataset(20)
+    _assert_same(_take(dataset, 12, seed=7), _take(dataset, 12, seed=7))
+    first, other = _take(dataset, 5, seed=7), _take(dataset, 5, seed=8)
+    assert _epoch(first).tolist() != _epoch(other).tolist()
+
+
+@pytest.mark.parametrize("examples, first_epoch", [(20, 1), (20, 3), (22, 2)])
+def test_a_resumed_run_sees_the_same_batches(make_dataset, examples, first_epoch):
+    dataset = make_dataset(examples)
+    uninterrupted = _take(dataset, 5 * (first_epoch + 2))
+    _assert_same(_take(dataset, 10, first_epoch=first_epoch), uninterrupted[5 * first_epoch :])
+
+
+def test_augmentation_differs_between_epochs_and_examples(make_dataset):
+    """An image 32 high is padded by 1: black borders lie on different sides."""
+    batches = _take(make_dataset(20), 50)
+    borders = {tuple((image.sum(axis=(1, 2)) == 0)[[0, -1]]) for images, _ in batches for image in images[1:]}
+    assert len(borders) >= 3
+
+
+@pytest.mark.parametrize("batch_size", [0, -1, 21])
+def test_batch_that_cannot_be_filled(make_dataset, batch_size):
+    with pytest.raises(InputError, match=f"batch_size={batch_size}: .* 20 training images"):
+        _take(make_dataset(20), 1, batch_size=batch_size)
+
+
+def test_evaluation_is_in_record_order(make_dataset):
+    batches = list(pipeline.evaluation_batches(make_dataset(18), "query", **SIZE, batch_size=4).as_numpy_iterator())
+    assert [len(batch) for batch in batches] == [4, 4, 4, 4, 2]
+    images = np.concatenate(batches)
+    assert images.shape == (18, 32, 16, 3) and images.dtype == np.float32
+    expected = np.broadcast_to(4.0 * np.arange(18)[:, None, None, None], images.shape)
+    np.testing.assert_allclose(images, expected, atol=1e-4)
+
+
+def test_labels_are_in_record_order(make_dataset):
+    table = pipeline.read_labels(make_dataset(18), "query")
+    number = np.arange(18)
+    assert table.columns.tolist() == ["path", "identity", "label", "camera", "hat", "age"]
+    assert table.path.tolist() == [f"query/{i}.png" for i in number]
+    np.testing.assert_array_equal(table.identity, 10 + number % 5)
+    np.testing.assert_array_equal(table.camera, 1 + number % 2)
+    np.testing.assert_array_equal(table.hat, number % 3 - 1)
+    assert (table.label == -1).all()
+    assert all(dtype.kind == "i" for dtype in table.dtypes[1:])
+
+
+def test_original_bytes_by_index(make_dataset):
+    dataset = make_dataset(18)
+    everything = pipeline.read_images(dataset, "query", range(18))
+    assert len(set(everything)) == 18 and all(image.startswith(b"\x89PNG") for image in everything)
+    assert pipeline.read_images(dataset, "query", [17, 3, 3]) == [everything[17], everything[3], everything[3]]
+    assert pipeline.read_images(dataset, "query", []) == []
+
+
+def _flip_bit(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def _cut(path):
+    path.write_bytes(path.read_bytes()[:-10])
+
+
+def _cut_whole_record(path):
+    """A file that ends between two records looks whole to TensorFlow."""
+    content = path.read_bytes()
+    first = 16 + int.from_bytes(content[:8], "little")
+    path.write_bytes(content[:first])
+
+
+def _append_other_record(path):
+    import tensorflow as tf
+
+    content = list(tf.data.TFRecordDataset(str(path)).as_numpy_iterator())
+    with tf.io.TFRecordWriter(str(path)) as writer:
+        for record in [*content[:-1], b"no example"]:
+            writer.write(record)
+
+
+@pytest.mark.parametrize(
+    "damage, words",
+    [
+        (_flip_bit, "record 3 is damaged"),
+        (_cut, "record 6 is damaged"),
+        (_cut_whole_record, "1 records, dataset.json says 7"),
+        (_append_other_record, "record 6 is damaged"),
+        (lambda path: path.unlink(), "missing"),
+    ],
+)
+def test_damaged_shard_is_named(make_dataset, damage, words):
+    dataset = make_dataset(20)
+    path = dataset.path / "train-7.tfrecord"
+    damage(path)
+    with pytest.raises(InputError, match=words) as error:
+        _take(dataset, 1)
+    assert str(path) in str(error.value) and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "changes, words",
+    [
+        ({"label": 5}, "label is 5, not in 0..4"),
+        ({"label": -1}, "label is -1, not in 0..4"),
+        ({"attributes": [0, 4]}, "age is 4, not in -1..3"),
+        ({"attributes": [-2, 0]}, "hat is -2, not in -1..1"),
+    ],
+)
+def test_label_out_of_range_is_named(make_dataset, changes, words):
+    with pytest.raises(InputError, match=rf"record 3 \(train/3.png\): {words}"):
+        _take(make_dataset(20, **changes), 1)
+
+
+def test_split_that_is_not_there(make_dataset):
+    with pytest.raises(InputError, match="no split 'gallery', only train, query"):
+        pipeline.read_labels(make_dataset(5), "gallery")
+
+
+def test_empty_split(make_dataset):
+    with pytest.raises(InputError, match="'train' is empty"):
+        _take(make_dataset(0), 1)
