@@ -1,0 +1,295 @@
+"""What the converters of re-identification datasets share: raw folders to lists of crops, and those to a dataset."""
+
+import dataclasses
+import functools
+import os
+import pathlib
+import re
+import shlex
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from absl import logging
+
+from data_prep import shards as shard_files
+from data_prep.attribute_labels import read_attribute_labels
+from lrdnn_tf.attributes import UNKNOWN, AttributeTask
+from lrdnn_tf.data import records
+from pose_pretrain.errors import InputError
+
+JUNK = -1
+DISTRACTOR = 0
+SPLITS = ("train", "query", "gallery")
+# The folders of Market-1501, which DukeMTMC-reID took over.
+FOLDERS = {"train": "bounding_box_train", "query": "query", "gallery": "bounding_box_test"}
+_IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp")
+
+
+class Crop(NamedTuple):
+    """One image of one person: path relative to the raw dataset, identity (-1 junk, 0 distractor), camera from 1."""
+
+    path: str
+    identity: int
+    camera: int
+
+
+class Source(NamedTuple):
+    """A published dataset in Market-1501's folder layout.
+
+    Attributes:
+        name: Name of the dataset, as read_attribute_labels knows it.
+        file_name: Pattern of the image names with the groups `identity` and `camera`.
+        label_file: Name of the file with the attribute labels.
+        tasks: Its attribute tasks.
+        published_counts: For each split the counts to expect, named as in dataset.json.
+    """
+
+    name: str
+    file_name: re.Pattern
+    label_file: str
+    tasks: tuple[AttributeTask, ...]
+    published_counts: Mapping[str, Mapping[str, int]]
+
+
+@dataclasses.dataclass(frozen=True)
+class AttributeLabels:
+    """The attribute tasks of a dataset, and for each split the classes of the identities that have labels."""
+
+    tasks: tuple[AttributeTask, ...] = ()
+    by_split: Mapping[str, Mapping[int, Sequence[int]]] = dataclasses.field(default_factory=dict)
+
+    def of(self, split: str, identity: int) -> Sequence[int]:
+        """One class index per task; all unknown for an identity without labels."""
+        return self.by_split.get(split, {}).get(identity, (UNKNOWN,) * len(self.tasks))
+
+
+def convert_folders(
+    source: Source,
+    module: str,
+    raw_dir: str | os.PathLike,
+    out_dir: str | os.PathLike,
+    attributes: str | os.PathLike | None = None,
+    name: str | None = None,
+    shards: int = 4,
+    skip_bad_images: bool = False,
+) -> dict[str, Any]:
+    """Converts a dataset in Market-1501's folder layout, and says where its counts are not the published ones.
+
+    Args:
+        source: Which dataset.
+        module: The binary, for the command in dataset.json.
+        raw_dir: Folder with bounding_box_train, query and bounding_box_test.
+        out_dir: Folder to make; must not exist.
+        attributes: The label file; None looks for it in raw_dir and its subfolders, and goes on without.
+        name: Name of the new dataset, by default the source's; any other is not held to the published counts.
+        shards: TFRecord files per split.
+        skip_bad_images: Whether to leave out images that do not decode, and list them in dataset.json.
+
+    Returns:
+        The `splits` of dataset.json.
+
+    Raises:
+        InputError: See find_crops, read_attribute_labels and convert.
+    """
+    name = name or source.name
+    label_path = attributes or _find_labels(pathlib.Path(raw_dir), source.label_file)
+    splits = convert(
+        raw_dir,
+        out_dir,
+        name,
+        find_crops(raw_dir, source.file_name),
+        _read_labels(source, label_path) if label_path else AttributeLabels(),
+        shards=shards,
+        skip_bad_images=skip_bad_images,
+        command=command_line(
+            module,
+            raw_dir=raw_dir,
+            out_dir=out_dir,
+            attributes=attributes,
+            name=name,
+            shards=shards,
+            skip_bad_images=skip_bad_images,
+        ),
+    )
+    if name == source.name:
+        _warn_of_other_counts(splits, source.published_counts)
+    return splits
+
+
+def find_crops(raw_dir: str | os.PathLike, file_name: re.Pattern) -> dict[str, list[Crop]]:
+    """Lists the images of a dataset in Market-1501's folder layout, sorted by file name.
+
+    Args:
+        raw_dir: Folder with bounding_box_train, query and bounding_box_test.
+        file_name: Pattern of the image names with the groups `identity` and `camera`.
+
+    Raises:
+        InputError: A folder is missing or holds no image, or the name of an image does not fit the pattern.
+    """
+    raw_dir = pathlib.Path(raw_dir)
+    crops, unparsed = {}, []
+    for split, folder in FOLDERS.items():
+        if not (raw_dir / folder).is_dir():
+            raise InputError(f"{raw_dir}: no folder {folder!r}; --raw_dir must hold {', '.join(FOLDERS.values())}")
+        names = sorted(entry.name for entry in os.scandir(raw_dir / folder))
+        images = [name for name in names if name.lower().endswith(_IMAGE_SUFFIXES)]
+        if not images:
+            raise InputError(f"{raw_dir / folder}: no image in it")
+        if others := sorted(set(names) - set(images)):
+            logging.warning("%s: ignored %s", raw_dir / folder, shard_files.summarize(others, "other files"))
+        matches = {name: file_name.fullmatch(name) for name in images}
+        unparsed += [f"{folder}/{name}" for name, match in matches.items() if match is None]
+        crops[split] = [
+            Crop(f"{folder}/{name}", int(match["identity"]), int(match["camera"]))
+            for name, match in matches.items()
+            if match is not None
+        ]
+    if unparsed:
+        raise InputError(f"{raw_dir}: {shard_files.list_all(unparsed, 'image names that do not parse')}")
+    return crops
+
+
+def convert(
+    raw_dir: str | os.PathLike,
+    out_dir: str | os.PathLike,
+    name: str,
+    crops: Mapping[str, Sequence[Crop]],
+    labels: AttributeLabels,
+    *,
+    shards: int = 4,
+    skip_bad_images: bool = False,
+    command: str = "",
+) -> dict[str, Any]:
+    """Writes a converted dataset. The same input gives the same shards, byte by byte.
+
+    Junk is counted and left out; distractors stay in query and gallery and have no place in train.
+
+    Args:
+        raw_dir: What the paths of the crops are relative to.
+        out_dir: Folder to make; must not exist.
+        name: Name of the dataset.
+        crops: The images of each split, in the order in which they are written.
+        labels: Attribute tasks and labels; empty for a dataset without.
+        shards: TFRecord files per split.
+        skip_bad_images: Whether to leave out images that do not decode, and list them in dataset.json.
+        command: Recorded in dataset.json.
+
+    Returns:
+        The `splits` of dataset.json.
+
+    Raises:
+        InputError: out_dir exists or cannot be written, there is nobody in train, or images do not decode.
+    """
+    raw_dir = pathlib.Path(raw_dir)
+    kept = {split: [crop for crop in crops[split] if _is_kept(split, crop)] for split in crops}
+    identities = sorted({crop.identity for crop in kept.get("train", ())})
+    if not identities:
+        raise InputError(f"{raw_dir}: the training split has no person in it")
+    _warn(kept, crops, labels)
+    label_of = {identity: label for label, identity in enumerate(identities)}
+    with shard_files.new_dataset(out_dir) as folder:
+        written = {
+            split: shard_files.write_split(
+                folder,
+                split,
+                kept[split],
+                path_of=lambda crop: raw_dir / crop.path,
+                encode=functools.partial(_encode, split=split, labels=labels, label_of=label_of),
+                shards=shards,
+            )
+            for split in crops
+        }
+        bad_images = [image for part in written.values() for image in part.bad_images]
+        shard_files.check_bad_images(bad_images, skip_bad_images)
+        splits = {split: _describe(crops[split], part) for split, part in written.items()}
+        shard_files.write_description(
+            folder,
+            "reid",
+            name,
+            attributes=[{"name": task.name, "classes": list(task.classes)} for task in labels.tasks],
+            identities=identities,
+            cameras=sorted({crop.camera for split in kept.values() for crop in split}),
+            splits=splits,
+            skipped=bad_images,
+            command=command,
+        )
+    return splits
+
+
+def table(splits: Mapping[str, Mapping[str, Any]]) -> str:
+    """The counts of a converted dataset as text for people."""
+    columns = ("examples", "identities", "junk", "distractors")
+    lines = [f"{'':10}" + "".join(f"{column:>14}" for column in columns)]
+    for split, counts in splits.items():
+        lines.append(f"{split:10}" + "".join(f"{counts[column]:>14,}" for column in columns))
+    return "\n".join(lines)
+
+
+def command_line(module: str, **values: Any) -> str:
+    """The command that makes a dataset, from the values of its flags; False and None are left out."""
+    given = {flag: value for flag, value in values.items() if value not in (None, False)}
+    arguments = [f"--{flag}" if value is True else f"--{flag}={value}" for flag, value in given.items()]
+    return shlex.join(["python", "-m", module, *arguments])
+
+
+def _is_kept(split: str, crop: Crop) -> bool:
+    return crop.identity > DISTRACTOR or (crop.identity == DISTRACTOR and split != "train")
+
+
+def _encode(
+    crop: Crop, image: shard_files.ImageFile, split: str, labels: AttributeLabels, label_of: Mapping[int, int]
+) -> bytes:
+    label = label_of[crop.identity] if split == "train" else -1
+    attributes = labels.of(split, crop.identity)
+    return records.encode_example(image.content, crop.path, crop.identity, label, crop.camera, attributes)
+
+
+def _describe(crops: Sequence[Crop], written: shard_files.WrittenSplit) -> dict[str, Any]:
+    """The entry of a split in dataset.json."""
+    return {
+        "examples": len(written.items),
+        "identities": len({crop.identity for crop in written.items if crop.identity > DISTRACTOR}),
+        "junk": sum(crop.identity == JUNK for crop in crops),
+        "distractors": sum(crop.identity == DISTRACTOR for crop in written.items),
+        "shards": written.shards,
+    }
+
+
+def _warn(kept: Mapping[str, Sequence[Crop]], crops: Mapping[str, Sequence[Crop]], labels: AttributeLabels) -> None:
+    """Says what looks odd in a raw dataset and still does not stop its conversion."""
+    for split in ("train", "query"):
+        if dropped := len(crops.get(split, ())) - len(kept.get(split, ())):
+            logging.warning("%s: left out %d images that show no known person (junk, distractors)", split, dropped)
+    if not labels.tasks:
+        return
+    for split, rows in labels.by_split.items():
+        seen = {crop.identity for crop in kept[split] if crop.identity > DISTRACTOR}
+        if without := sorted(seen - set(rows)):
+            what = "identities without a row of attributes, all unknown"
+            logging.warning("%s: %s", split, shard_files.summarize(without, what))
+        if split != "query" and (unused := sorted(set(rows) - seen)):
+            what = "identities with a row of attributes and no image"
+            logging.warning("%s: %s", split, shard_files.summarize(unused, what))
+
+
+def _warn_of_other_counts(splits: Mapping[str, Mapping[str, Any]], published: Mapping[str, Mapping[str, int]]) -> None:
+    for split, counts in published.items():
+        for count, expected in counts.items():
+            found = splits[split][count]
+            if found != expected:
+                difference = f"{found - expected:+d}"
+                logging.warning("%s: %d %s, published are %d (%s)", split, found, count, expected, difference)
+
+
+def _find_labels(raw_dir: pathlib.Path, file: str) -> pathlib.Path | None:
+    found = [path for path in (raw_dir / file, *sorted(raw_dir.glob(f"*/{file}"))) if path.is_file()]
+    if not found:
+        logging.warning("no %s in %s: the dataset gets no attributes; --attributes names the file", file, raw_dir)
+        return None
+    return found[0]
+
+
+def _read_labels(source: Source, path: str | os.PathLike) -> AttributeLabels:
+    """The label files know train and test; query and gallery are both of test."""
+    labels = read_attribute_labels(path, source.name)
+    return AttributeLabels(source.tasks, {"train": labels["train"], "query": labels["test"], "gallery": labels["test"]})

@@ -1,0 +1,229 @@
+"""Writes a converted dataset: TFRecord shards in a temporary folder, dataset.json last, then one rename.
+
+A dataset folder is therefore whole or not there at all, whatever stops a conversion in the middle.
+"""
+
+import concurrent.futures
+import contextlib
+import hashlib
+import json
+import os
+import pathlib
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import tensorflow as tf
+from absl import logging
+from tqdm import tqdm
+
+from lrdnn_tf.data.dataset import DESCRIPTION_FILE, FORMAT_VERSION
+from pose_pretrain.errors import InputError
+
+_AT_A_TIME = 512  # items read, checked and encoded in parallel before they are written
+_NAMES_SHOWN = 5
+
+
+class BadImageError(Exception):
+    """An image file that cannot be used; the message names it and says why."""
+
+
+class ImageFile(NamedTuple):
+    """The content of an image file, as it is, and the size of the image in pixels."""
+
+    content: bytes
+    height: int
+    width: int
+
+
+class WrittenSplit(NamedTuple):
+    """What write_split wrote: the shards, as dataset.json lists them, the items inside, and the bad images."""
+
+    shards: list[dict[str, Any]]
+    items: list[Any]
+    bad_images: list[str]
+
+
+@contextlib.contextmanager
+def new_dataset(out_dir: str | os.PathLike) -> Iterator[pathlib.Path]:
+    """A folder to write into that becomes out_dir when the block ends well, and is removed when it does not.
+
+    Raises:
+        InputError: out_dir exists already, or cannot be written (a full disk, no permission).
+    """
+    out_dir = pathlib.Path(out_dir)
+    if os.path.lexists(out_dir):
+        raise InputError(f"{out_dir}: exists already; remove it or choose another --out_dir")
+    try:
+        out_dir.parent.mkdir(parents=True, exist_ok=True)
+        _remove_leftovers(out_dir)
+        folder = _temporary_folder(out_dir, os.getpid())
+        folder.mkdir()
+    except OSError as error:
+        raise InputError(f"{out_dir}: cannot be made ({error.strerror})") from error
+    try:
+        yield folder
+        folder.rename(out_dir)
+    except (OSError, tf.errors.OpError) as error:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise InputError(f"{out_dir}: cannot be written ({error}); nothing was kept") from error
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+
+
+def write_split(
+    folder: pathlib.Path,
+    split: str,
+    items: Sequence[Any],
+    path_of: Callable[[Any], pathlib.Path],
+    encode: Callable[[Any, ImageFile], bytes],
+    shards: int,
+) -> WrittenSplit:
+    """Writes the examples of a split in the order of the items, with a progress bar. Every image is decoded first.
+
+    Args:
+        folder: Where the shards go.
+        split: Name of the split.
+        items: Anything, one an example.
+        path_of: The image file of an item.
+        encode: Returns the serialized example of an item, or raises BadImageError. Such items, and those whose
+            image does not decode, are left out, and noted.
+        shards: Number of files, at least 1.
+    """
+    written, bad_images, descriptions = [], [], []
+    with concurrent.futures.ThreadPoolExecutor() as pool, tqdm(total=len(items), desc=split) as bar:
+        for number in range(shards):
+            path = folder / f"{split}-{number:05d}-of-{shards:05d}.tfrecord"
+            part = items[len(items) * number // shards : len(items) * (number + 1) // shards]
+            before = len(written)
+            with tf.io.TFRecordWriter(str(path)) as writer:
+                for start in range(0, len(part), _AT_A_TIME):
+                    chunk = part[start : start + _AT_A_TIME]
+                    for item, image in zip(chunk, read_images([path_of(item) for item in chunk], pool), strict=True):
+                        try:
+                            if isinstance(image, BadImageError):
+                                raise image
+                            writer.write(encode(item, image))
+                            written.append(item)
+                        except BadImageError as error:
+                            bad_images.append(str(error))
+                    bar.update(len(chunk))
+            descriptions.append({"file": path.name, "examples": len(written) - before, "sha256": sha256(path)})
+    return WrittenSplit(descriptions, written, bad_images)
+
+
+def check_bad_images(bad_images: Sequence[str], skip: bool) -> None:
+    """Ends the conversion over bad images, or, where they are to be skipped, warns of them."""
+    if not bad_images:
+        return
+    if skip:
+        logging.warning("%d bad images left out, listed in %s", len(bad_images), DESCRIPTION_FILE)
+        return
+    raise InputError(f"{list_all(bad_images, 'bad images')}; put them right, or leave them out with --skip_bad_images")
+
+
+def write_description(folder: pathlib.Path, kind: str, name: str, **fields: Any) -> None:
+    """Writes dataset.json."""
+    description = {"format_version": FORMAT_VERSION, "kind": kind, "name": name, **fields}
+    (folder / DESCRIPTION_FILE).write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
+
+
+def read_images(paths: Sequence[pathlib.Path], pool: concurrent.futures.Executor) -> list[ImageFile | BadImageError]:
+    """Reads image files and decodes them whole, by the decoder that training uses.
+
+    Returns:
+        For each path the image, or an error for one that is missing, empty, truncated or not an image.
+    """
+    contents = list(pool.map(_read, paths))
+    sizes = iter(image_sizes([content for content in contents if isinstance(content, bytes)]))
+    images = []
+    for path, content in zip(paths, contents, strict=True):
+        if isinstance(content, BadImageError):
+            images.append(content)
+        elif (size := next(sizes)) is None:
+            images.append(BadImageError(f"{path} (corrupt or truncated, or not an image)"))
+        else:
+            images.append(ImageFile(content, *size))
+    return images
+
+
+def image_sizes(contents: Sequence[bytes]) -> list[tuple[int, int] | None]:
+    """Height and width of encoded images, None for those that do not decode."""
+    try:
+        return list(map(tuple, _decoded_sizes(tf.constant(contents, tf.string, [len(contents)])).numpy().tolist()))
+    except tf.errors.InvalidArgumentError:
+        return [_decoded_size(content) for content in contents]
+
+
+@tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
+def _decoded_sizes(contents: tf.Tensor) -> tf.Tensor:
+    """int32 [n, 2]. One call for many images uses all cores; Python threads would wait for each other."""
+
+    def size(content: tf.Tensor) -> tf.Tensor:
+        return tf.shape(tf.io.decode_image(content, channels=3, expand_animations=False))[:2]
+
+    return tf.map_fn(size, contents, fn_output_signature=tf.TensorSpec([2], tf.int32), parallel_iterations=64)
+
+
+def _decoded_size(content: bytes) -> tuple[int, int] | None:
+    try:
+        height, width, _ = tf.io.decode_image(content, channels=3, expand_animations=False).shape
+    except tf.errors.InvalidArgumentError:
+        return None
+    return height, width
+
+
+def _read(path: pathlib.Path) -> bytes | BadImageError:
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        return BadImageError(f"{path} ({error.strerror})")
+    return content or BadImageError(f"{path} (empty)")
+
+
+def summarize(entries: Sequence[Any], what: str) -> str:
+    """'12 bad images: a, b, c, ...' on one line."""
+    shown = ", ".join(map(str, entries[:_NAMES_SHOWN]))
+    return f"{len(entries)} {what}: {shown}" + (", ..." if len(entries) > _NAMES_SHOWN else "")
+
+
+def list_all(entries: Sequence[Any], what: str) -> str:
+    """summarize, and every entry on a line of its own in the log when the summary cannot hold them all."""
+    if len(entries) > _NAMES_SHOWN:
+        for entry in entries:
+            logging.error("%s: %s", what, entry)
+    return summarize(entries, what)
+
+
+def sha256(path: pathlib.Path) -> str:
+    """The SHA-256 of a file, in hexadecimal."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _temporary_folder(out_dir: pathlib.Path, process: int | str) -> pathlib.Path:
+    return out_dir.parent / f".{out_dir.name}.partial-{process}"
+
+
+def _remove_leftovers(out_dir: pathlib.Path) -> None:
+    """Removes what conversions to the same folder left behind that were killed."""
+    prefix = _temporary_folder(out_dir, "").name
+    for folder in out_dir.parent.iterdir():
+        process = folder.name.removeprefix(prefix)
+        if folder.name.startswith(prefix) and process.isdigit() and not _runs(int(process)):
+            logging.warning("removing %s, left behind by a conversion that was killed", folder)
+            shutil.rmtree(folder)
+
+
+def _runs(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # it runs, as another user
+        return True
+    return process != os.getpid()

@@ -1,0 +1,275 @@
+"""Re-reads a converted dataset and says whether it is what its dataset.json says.
+
+    python -m data_prep.verify data/market1501
+
+Checks the hash and the number of records of every shard, that every image decodes, and that the labels fit; prints
+the counts and writes a contact sheet, for a person to see that images and labels belong together. It works for
+re-identification and for pose datasets.
+"""
+
+# First, so that TensorFlow's start-up notes stay off the screen.
+from lrdnn_tf import binary  # isort: skip
+
+import functools
+import os
+import pathlib
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+import pandas as pd
+import tensorflow as tf
+from absl import flags
+from tqdm import tqdm
+
+from data_prep import shards as shard_files
+from lrdnn_tf.attributes import UNKNOWN, AttributeTask
+from lrdnn_tf.data import records
+from lrdnn_tf.data.dataset import Dataset, read_dataset, read_description
+from pose_pretrain import records as pose_records
+from pose_pretrain.errors import InputError
+
+_TILES = 24  # images of each split on the contact sheet
+_PER_ROW = 12
+_CAPTION = 18  # pixels
+
+
+class Record(NamedTuple):
+    """One record, looked at: its values by column, what is wrong with it, and a tile for the contact sheet."""
+
+    values: dict[str, Any]
+    problem: str
+    image: bytes
+    caption: str
+    keypoints: np.ndarray | None = None
+
+
+class Verification(NamedTuple):
+    """What verify found.
+
+    Attributes:
+        counts: One row per split.
+        classes: Re-identification only: examples of each class of each attribute task, one column per split.
+        problems: Everything that is not as dataset.json says; empty for a good dataset.
+        samples: Split to records, evenly spaced.
+    """
+
+    counts: pd.DataFrame
+    classes: pd.DataFrame
+    problems: list[str]
+    samples: dict[str, list[Record]]
+
+
+def verify(data_dir: str | os.PathLike) -> Verification:
+    """Re-reads a converted dataset, with a progress bar.
+
+    Raises:
+        InputError: There is no dataset.json, or it cannot be read. Everything else is a problem in the result.
+    """
+    path = pathlib.Path(data_dir)
+    description = read_description(path)
+    if description.get("kind") == "pose":
+        tasks, counted, look = (), ("examples", "people"), _look_at_scenes
+    else:
+        dataset = read_dataset(path)
+        tasks, counted = dataset.attributes, ("examples", "identities", "distractors")
+        look = functools.partial(_look_at_crops, dataset)
+
+    counts, classes, problems, samples = {}, {}, [], {}
+    for split, entry in description["splits"].items():
+        table, found, samples[split] = _read_split(path, split, entry["shards"], look)
+        counts[split] = _count(table, counted)
+        classes[split] = _count_classes(table, tasks)
+        problems += found
+        for column in counted:
+            if counts[split][column] != entry[column]:
+                problems.append(f"{split}: {counts[split][column]} {column}, dataset.json says {entry[column]}")
+    return Verification(pd.DataFrame(counts).T, pd.DataFrame(classes), problems, samples)
+
+
+def contact_sheet(samples: Mapping[str, Sequence[Record]], height: int = 192) -> np.ndarray:
+    """Images with captions in rows, split by split, keypoints drawn on them.
+
+    Args:
+        samples: Split to records.
+        height: Of each image on the sheet, in pixels.
+
+    Returns:
+        uint8 [rows, columns, 3], BGR.
+    """
+    rows = []
+    for split, found in samples.items():
+        for start in range(0, len(found), _PER_ROW):
+            row = np.hstack([_tile(record, height) for record in found[start : start + _PER_ROW]])
+            title = np.zeros((_CAPTION, row.shape[1], 3), np.uint8)
+            rows += [_write(title, split), row]
+    width = max(row.shape[1] for row in rows)
+    return np.vstack([np.pad(row, ((0, 0), (0, width - row.shape[1]), (0, 0))) for row in rows])
+
+
+def _read_split(
+    folder: pathlib.Path,
+    split: str,
+    shards: Sequence[Mapping[str, Any]],
+    look: Callable[[Sequence[bytes], str], list[Record]],
+) -> tuple[pd.DataFrame, list[str], list[Record]]:
+    """All records of a split as a table, the problems, and a few records for the contact sheet."""
+    total = sum(shard["examples"] for shard in shards)
+    wanted = set(np.linspace(0, total - 1, min(_TILES, total)).astype(int).tolist())
+    rows, problems, samples = [], [], []
+    with tqdm(total=total, desc=split) as bar:
+        for shard in shards:
+            path = folder / shard["file"]
+            if not path.is_file():
+                problems.append(f"{path}: missing")
+                continue
+            if shard_files.sha256(path) != shard["sha256"]:
+                problems.append(f"{path}: not the SHA-256 that dataset.json says")
+            before = len(rows)
+            try:
+                for chunk in _chunks(path):
+                    for record in look(chunk, split):
+                        if record.problem:
+                            problems.append(f"{path}: record {len(rows) - before}: {record.problem}")
+                        elif len(rows) in wanted:
+                            samples.append(record)
+                        rows.append(record.values)
+                    bar.update(len(chunk))
+            except tf.errors.DataLossError:
+                problems.append(f"{path}: damaged after record {len(rows) - before}")
+            if len(rows) - before != shard["examples"]:
+                problems.append(f"{path}: {len(rows) - before} records, dataset.json says {shard['examples']}")
+    return pd.DataFrame(rows), problems, samples
+
+
+def _chunks(path: pathlib.Path, size: int = 256) -> Iterator[list[bytes]]:
+    """The records of a file, a few at a time; what came before damage is handed out before the error."""
+    chunk = []
+    try:
+        for serialized in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
+            chunk.append(serialized)
+            if len(chunk) == size:
+                yield chunk
+                chunk = []
+    except tf.errors.DataLossError:
+        yield chunk
+        raise
+    yield chunk
+
+
+def _look_at_crops(dataset: Dataset, chunk: Sequence[bytes], split: str) -> list[Record]:
+    columns = ("identity", "label", "camera", *(task.name for task in dataset.attributes))
+    try:
+        parsed = records.parse_examples(tf.constant(chunk, tf.string), len(dataset.attributes))
+    except tf.errors.InvalidArgumentError:
+        if len(chunk) > 1:
+            return [record for serialized in chunk for record in _look_at_crops(dataset, [serialized], split)]
+        return [Record(dict.fromkeys(columns, UNKNOWN), "not a re-identification example", b"", "")]
+    labels = np.column_stack([parsed["identity"], parsed["label"], parsed["camera"], parsed["attributes"]])
+    images = parsed["image"].numpy().tolist()
+    found = []
+    for row, path, image, size in zip(
+        labels.tolist(), parsed["path"].numpy(), images, shard_files.image_sizes(images), strict=True
+    ):
+        values = dict(zip(columns, row, strict=True))
+        wrong = _wrong_labels(dataset, split, values) + ([] if size else ["the image does not decode"])
+        problem = f"{path.decode()}: {', '.join(wrong)}" if wrong else ""
+        found.append(Record(values, problem, image, f"{values['identity']} c{values['camera']}"))
+    return found
+
+
+def _wrong_labels(dataset: Dataset, split: str, values: Mapping[str, int]) -> list[str]:
+    wrong = []
+    label = dataset.identities.index(values["identity"]) if values["identity"] in dataset.identities else None
+    if values["label"] != (label if split == "train" else -1):
+        wrong.append(f"label {values['label']} is not that of identity {values['identity']}")
+    if values["camera"] not in dataset.cameras:
+        wrong.append(f"camera {values['camera']} is not in dataset.json")
+    for task in dataset.attributes:
+        if not UNKNOWN <= values[task.name] < len(task.classes):
+            wrong.append(f"{task.name} has no class {values[task.name]}")
+    return wrong
+
+
+def _look_at_scenes(chunk: Sequence[bytes], split: str) -> list[Record]:
+    return [_look_at_scene(serialized) for serialized in chunk]
+
+
+def _look_at_scene(serialized: bytes) -> Record:
+    try:
+        parsed = pose_records.parse_example(tf.constant(serialized))
+    except tf.errors.InvalidArgumentError:
+        return Record({"people": 0}, "not a pose example", b"", "")
+    image, mask, keypoints = parsed["image"].numpy(), parsed["ignore_mask"].numpy(), parsed["keypoints"].numpy()
+    size = (int(parsed["height"]), int(parsed["width"]))
+    wrong = []
+    if shard_files.image_sizes([image]) != [size]:
+        wrong.append("the image does not decode to its size")
+    if mask and shard_files.image_sizes([mask]) != [size]:
+        wrong.append("the mask does not decode to the size of the image")
+    if not np.isfinite(keypoints).all() or not np.isin(keypoints[:, :, 2], (0, 1, 2)).all():
+        wrong.append("keypoints that are no numbers, or of unknown visibility")
+    if not len(keypoints) == len(parsed["boxes"]) == len(parsed["areas"]) > 0:
+        wrong.append("no people, or not one box and area for each")
+    image_id = int(parsed["image_id"])
+    problem = f"image {image_id}: {', '.join(wrong)}" if wrong else ""
+    return Record({"people": len(keypoints)}, problem, image, str(image_id), keypoints)
+
+
+def _count(table: pd.DataFrame, columns: Sequence[str]) -> dict[str, int]:
+    counters = {
+        "examples": lambda: len(table),
+        "people": lambda: int(table.people.sum()) if len(table) else 0,
+        "identities": lambda: table.identity[table.identity > 0].nunique() if len(table) else 0,
+        "distractors": lambda: int((table.identity == 0).sum()) if len(table) else 0,
+    }
+    return {column: counters[column]() for column in columns}
+
+
+def _count_classes(table: pd.DataFrame, tasks: Sequence[AttributeTask]) -> dict[tuple[str, str], int]:
+    counts = {}
+    for task in tasks:
+        for index, name in [*enumerate(task.classes), (UNKNOWN, "unknown")]:
+            counts[task.name, name] = int((table[task.name] == index).sum()) if len(table) else 0
+    return counts
+
+
+def _tile(record: Record, height: int) -> np.ndarray:
+    image = cv2.imdecode(np.frombuffer(record.image, np.uint8), cv2.IMREAD_COLOR)
+    scale = height / image.shape[0]
+    tile = cv2.resize(image, (max(round(scale * image.shape[1]), 1), height), interpolation=cv2.INTER_AREA)
+    if record.keypoints is not None:
+        for x, y, visibility in record.keypoints.reshape(-1, 3) * (scale, scale, 1):
+            if visibility:
+                cv2.circle(tile, (round(x), round(y)), 2, (0, 255, 0), cv2.FILLED, cv2.LINE_AA)
+    return np.vstack([tile, _write(np.zeros((_CAPTION, tile.shape[1], 3), np.uint8), record.caption)])
+
+
+def _write(strip: np.ndarray, text: str) -> np.ndarray:
+    return cv2.putText(strip, text, (2, 13), cv2.FONT_HERSHEY_SIMPLEX, 0.42, (255, 255, 255), 1, cv2.LINE_AA)
+
+
+def main() -> None:
+    args = flags.FLAGS
+    found = verify(args.data_dir)
+    print(found.counts.to_string())
+    if len(found.classes):
+        print(found.classes.to_string())
+    if any(found.samples.values()):
+        sheet = args.contact_sheet or os.path.join(args.data_dir, "contact_sheet.png")
+        if not cv2.imwrite(sheet, contact_sheet(found.samples)):
+            raise InputError(f"{sheet}: cannot be written; --contact_sheet names another file")
+        print(f"contact sheet: {sheet}")
+    if found.problems:
+        raise InputError(f"{args.data_dir}: {shard_files.list_all(found.problems, 'problems')}")
+    print("no problems")
+
+
+if __name__ == "__main__":
+    flags.DEFINE_string("data_dir", None, "converted dataset; may stand without the name of the flag", required=True)
+    flags.DEFINE_string("contact_sheet", None, "PNG to write; contact_sheet.png in data_dir when not given")
+    if len(sys.argv) > 1 and not sys.argv[1].startswith("-"):
+        sys.argv[1] = f"--data_dir={sys.argv[1]}"
+    binary.run(main)

@@ -1,0 +1,92 @@
+"""The training input pipeline beside a plain PIL loop: decode, resize to 256x128, flip, pad and crop, batch."""
+
+import io
+import json
+import pathlib
+import resource
+import statistics
+import tempfile
+import time
+from collections.abc import Iterator
+
+import numpy as np
+from absl import flags
+from PIL import Image
+
+from data_prep import market1501
+from experiments.benchmarks.conversion import make_raw_folder
+from lrdnn_tf import binary
+from lrdnn_tf.data.dataset import read_dataset
+from lrdnn_tf.data.pipeline import read_images, training_batches
+
+FLAGS = flags.FLAGS
+HEIGHT, WIDTH, PADDING = 256, 128, 10
+
+
+def pil_batches(crops: list[bytes], batch_size: int, seed: int) -> Iterator[np.ndarray]:
+    """One epoch as float32 [batch_size, 256, 128, 3]: what people write first, one image after the other."""
+    rng = np.random.default_rng(seed)
+    order = rng.permutation(len(crops))
+    for start in range(0, len(crops) - batch_size + 1, batch_size):
+        yield np.stack([_augmented(crops[index], rng) for index in order[start : start + batch_size]])
+
+
+def _augmented(crop: bytes, rng: np.random.Generator) -> np.ndarray:
+    image = Image.open(io.BytesIO(crop)).convert("RGB").resize((WIDTH, HEIGHT), Image.Resampling.BILINEAR)
+    if rng.random() < 0.5:
+        image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    padded = Image.new("RGB", (WIDTH + 2 * PADDING, HEIGHT + 2 * PADDING))
+    padded.paste(image, (PADDING, PADDING))
+    left, top = rng.integers(0, 2 * PADDING + 1, 2).tolist()
+    return np.asarray(padded.crop((left, top, left + WIDTH, top + HEIGHT)), np.float32)
+
+
+def run_benchmark(images: int = 13000, batch_size: int = 32, repeats: int = 5, seed: int = 0) -> dict:
+    """Times an epoch of both in turn, prints a table and one JSON line, and returns what it printed."""
+    with tempfile.TemporaryDirectory() as scratch:
+        make_raw_folder(pathlib.Path(scratch) / "raw", round(images / 0.36), seed)
+        market1501.convert(pathlib.Path(scratch) / "raw", pathlib.Path(scratch) / "out", name="generated")
+        dataset = read_dataset(pathlib.Path(scratch) / "out")
+        crops = read_images(dataset, "train", range(dataset.splits["train"].examples))
+        steps = len(crops) // batch_size
+        batches = iter(training_batches(dataset, HEIGHT, WIDTH, batch_size, seed))
+        next(batches)
+
+        ours_s, reference_s = [], []
+        for run in range(repeats):
+            start = time.perf_counter()
+            for _ in range(steps):
+                next(batches)
+            ours_s.append(time.perf_counter() - start)
+            start = time.perf_counter()
+            for _ in pil_batches(crops, batch_size, seed + run):
+                pass
+            reference_s.append(time.perf_counter() - start)
+    result = {
+        "benchmark": "input_pipeline",
+        "ours_s": statistics.median(ours_s),
+        "reference_s": statistics.median(reference_s),
+        "speedup": statistics.median(reference_s) / statistics.median(ours_s),
+        "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "ours_images_per_s": steps * batch_size / statistics.median(ours_s),
+        "reference_images_per_s": steps * batch_size / statistics.median(reference_s),
+        "images": len(crops),
+        "batch_size": batch_size,
+    }
+    print(f"an epoch of {steps} batches of {batch_size}, {HEIGHT}x{WIDTH}, median of {repeats}")
+    print(f"  lrdnn_tf.data.pipeline {result['ours_images_per_s']:8.0f} images/s")
+    print(f"  plain PIL loop         {result['reference_images_per_s']:8.0f} images/s")
+    print(json.dumps(result))
+    return result
+
+
+def main() -> None:
+    run_benchmark(FLAGS.images, FLAGS.batch_size, FLAGS.repeats, FLAGS.seed)
+
+
+if __name__ == "__main__":
+    flags.DEFINE_integer("images", 13000, "Training images; the default is about Market-1501's.", lower_bound=100)
+    flags.DEFINE_integer("batch_size", 32, "Images in a batch.", lower_bound=1)
+    flags.DEFINE_integer("repeats", 5, "Epochs of each, of which the median counts.", lower_bound=1)
+    flags.DEFINE_integer("seed", 0, "Seed of the images and of the shuffling.")
+    binary.run(main)
