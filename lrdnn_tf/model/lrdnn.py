@@ -1,0 +1,118 @@
+"""LRDNN (paper, Fig. 3): main branch, pose branch, their fusion, and one classifier per task."""
+
+import math
+
+import numpy as np
+import tensorflow as tf
+import tf_keras as keras
+
+from lrdnn_tf.attributes import AttributeTask
+from lrdnn_tf.config import ModelConfig
+from lrdnn_tf.model.channel_parse import ChannelParse
+from lrdnn_tf.model.compact_bilinear import CompactBilinearPooling
+from lrdnn_tf.model.main_branch import main_branch
+from pose_pretrain.network import build_pose_network
+
+EMBEDDING = "embedding"
+IDENTITY = "identity"
+CLASSIFIER_SUFFIX = "_classifier"
+POSE_BRANCH = "pose_network"  # a nested model, so its weights are taken over whole from pose pretraining
+
+
+def build_model(config: ModelConfig) -> keras.Model:
+    """The model that config describes, with fresh weights.
+
+    Returns:
+        Functional model from float32 RGB images [B, height, width, 3], 0..255, to a dict:
+        "embedding": float32 [B, D], the vector that feeds the classifiers and is compared for retrieval;
+        "identity": float32 logits [B, identities]; and float32 logits [B, classes] per attribute task.
+    """
+    images = keras.Input([config.height, config.width, 3], name="images")
+    features = main_branch(images, config.backbone)
+    if config.pose_maps == "none":
+        embedding = keras.layers.GlobalAveragePooling2D(name="pool5", dtype="float32")(features)
+        classified = embedding
+    else:
+        embedding = _fuse(features, _pose_maps(images, config), config)
+        # The bilinear vector has unit length, so its components are near 1 / sqrt(D): at that scale a fresh
+        # classifier hardly moves. Classifiers see it with components near 1, like the outputs of a BatchNorm.
+        classified = keras.layers.Rescaling(math.sqrt(config.bilinear_dim), name="unit_components", dtype="float32")(
+            embedding
+        )
+    tasks = (AttributeTask(IDENTITY, ("",) * config.identities), *config.attributes)
+    logits = {task.name: _classifier(classified, task) for task in tasks}
+    return keras.Model(images, {EMBEDDING: embedding} | logits, name="lrdnn")
+
+
+def _pose_maps(images: tf.Tensor, config: ModelConfig) -> tf.Tensor:
+    """H3 and C3 (equation 2), each aligned by a BatchNorm (equations 6 and 7), joined and parsed."""
+    pose_branch = build_pose_network(config.height, config.width, config.pose_width)
+    *_, confidence, affinity = pose_branch(images)
+    aligned = []
+    if config.pose_maps in ("confidence", "both"):
+        aligned.append(keras.layers.BatchNormalization(name="align_confidence", dtype="float32")(confidence))
+    if config.pose_maps in ("affinity", "both"):
+        aligned.append(keras.layers.BatchNormalization(name="align_affinity", dtype="float32")(affinity))
+    maps = keras.layers.Concatenate(name="pose_maps", dtype="float32")(aligned) if len(aligned) > 1 else aligned[0]
+    if config.channel_parse:
+        maps = ChannelParse(config.channel_parse_reduction, name="channel_parse", dtype="float32")(maps)
+    return maps
+
+
+def _fuse(features: tf.Tensor, maps: tf.Tensor, config: ModelConfig) -> tf.Tensor:
+    """Compact bilinear pooling of F, aligned by a BatchNorm (equation 5), with the pose maps."""
+    features = keras.layers.BatchNormalization(name="align_features", dtype="float32")(features)
+    if config.fuse == "pool5":
+        features, maps = (
+            keras.layers.GlobalAveragePooling2D(keepdims=True, name=name, dtype="float32")(x)
+            for x, name in ((features, "pool5"), (maps, "pose_pool"))
+        )
+    else:
+        maps = PoolToGrid(features.shape[1], features.shape[2], name="pose_pool", dtype="float32")(maps)
+    return CompactBilinearPooling(config.bilinear_dim, config.bilinear_seed, name="compact_bilinear")([features, maps])
+
+
+def _classifier(embedding: tf.Tensor, task: AttributeTask) -> tf.Tensor:
+    """Logits of one task by a 1x1 convolution (paper, section 4.3)."""
+    x = keras.layers.Reshape([1, 1, -1], name=f"{task.name}_input", dtype="float32")(embedding)
+    x = keras.layers.Conv2D(len(task.classes), 1, name=task.name + CLASSIFIER_SUFFIX, dtype="float32")(x)
+    return keras.layers.Flatten(name=task.name, dtype="float32")(x)
+
+
+@keras.utils.register_keras_serializable("lrdnn_tf")
+class PoolToGrid(keras.layers.Layer):
+    """Averages maps over the cells of a coarser grid, cut exactly where cells do not divide evenly.
+
+    Args:
+        height, width: Cells of the grid; at most those of the input.
+
+    Input: [B, h, w, C]. Output: [B, height, width, C].
+    """
+
+    def __init__(self, height: int, width: int, **kwargs):
+        super().__init__(**kwargs)
+        self.height = height
+        self.width = width
+
+    def build(self, input_shape):
+        _, rows, columns, _ = input_shape
+        if rows < self.height or columns < self.width:
+            raise ValueError(f"maps of {rows}x{columns} cannot be pooled to a finer grid of {self.height}x{self.width}")
+        self.over_rows = tf.constant(_overlaps(rows, self.height), self.compute_dtype)
+        self.over_columns = tf.constant(_overlaps(columns, self.width), self.compute_dtype)
+        super().build(input_shape)
+
+    def call(self, maps: tf.Tensor) -> tf.Tensor:
+        return tf.einsum("yh,xw,bhwc->byxc", self.over_rows, self.over_columns, maps)
+
+    def get_config(self):
+        return super().get_config() | {"height": self.height, "width": self.width}
+
+
+def _overlaps(cells: int, coarse: int) -> np.ndarray:
+    """[coarse, cells]: the share of each coarse cell that each fine cell covers; rows sum to 1."""
+    edges = np.arange(coarse + 1)[:, None] * cells / coarse
+    covered = np.clip(
+        np.minimum(edges[1:], np.arange(1, cells + 1)) - np.maximum(edges[:-1], np.arange(cells)), 0, None
+    )
+    return covered / covered.sum(axis=1, keepdims=True)

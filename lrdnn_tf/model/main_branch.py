@@ -1,0 +1,61 @@
+"""The main branch M (paper, equation 1): an image to its feature maps F."""
+
+import tensorflow as tf
+import tf_keras as keras
+
+from pose_pretrain.imagenet import CaffePreprocessing, load_application_weights
+
+# Channels and stride of the small backbone's stages, one residual block each; 16 pixels to a cell in all.
+_SMALL_STEM = 24
+_SMALL_STAGES = ((32, 2), (64, 2), (128, 2), (256, 1))
+
+
+def main_branch(images: tf.Tensor, backbone: str) -> tf.Tensor:
+    """Feature maps F = M(I).
+
+    Args:
+        images: Keras tensor [B, H, W, 3], RGB 0..255.
+        backbone: "resnet50": F is [B, H/32, W/32, 2048]. "small": [B, H/16, W/16, 256], about
+            a fiftieth of the work, for machines without a GPU.
+    """
+    pixels = CaffePreprocessing(name="preprocessing")(images)
+    if backbone == "resnet50":
+        return keras.applications.ResNet50(include_top=False, weights=None, input_tensor=pixels).output
+    return _small_backbone(pixels)
+
+
+def load_imagenet_weights(model: keras.Model, weights: str) -> None:
+    """Gives a model with the resnet50 backbone its ImageNet weights.
+
+    Args:
+        model: A model from `lrdnn_tf.model.lrdnn.build_model`.
+        weights: "imagenet" (Keras fetches and caches them), "none", or the path of Keras' ResNet-50 weights.
+
+    Raises:
+        InputError: The weights cannot be fetched or read, or do not fit.
+    """
+    load_application_weights(model, keras.applications.ResNet50, weights)
+
+
+def _small_backbone(pixels: tf.Tensor) -> tf.Tensor:
+    x = _convolution(pixels, _SMALL_STEM, 3, 2, "stem")
+    x = keras.layers.ReLU(name="stem_relu")(x)
+    for stage, (channels, stride) in enumerate(_SMALL_STAGES, start=1):
+        x = _residual_block(x, channels, stride, f"stage{stage}")
+    return x
+
+
+def _residual_block(x: tf.Tensor, channels: int, stride: int, name: str) -> tf.Tensor:
+    shortcut = _convolution(x, channels, 1, stride, f"{name}_shortcut")
+    x = _convolution(x, channels, 3, stride, f"{name}_a")
+    x = keras.layers.ReLU(name=f"{name}_a_relu")(x)
+    x = _convolution(x, channels, 3, 1, f"{name}_b")
+    x = keras.layers.Add(name=f"{name}_add")([x, shortcut])
+    return keras.layers.ReLU(name=f"{name}_relu")(x)
+
+
+def _convolution(x: tf.Tensor, channels: int, kernel: int, stride: int, name: str) -> tf.Tensor:
+    x = keras.layers.Conv2D(
+        channels, kernel, stride, padding="same", use_bias=False, kernel_initializer="he_normal", name=f"{name}_conv"
+    )(x)
+    return keras.layers.BatchNormalization(name=f"{name}_bn")(x)
