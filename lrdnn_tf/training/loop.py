@@ -1,0 +1,136 @@
+"""One training phase from config to weights: `train_phase`."""
+
+import os
+import pathlib
+import shlex
+import sys
+from collections.abc import Iterable
+
+import tensorflow as tf
+import tf_keras as keras
+
+from lrdnn_tf import runs
+from lrdnn_tf.config import ModelConfig, TrainingConfig, to_json, write_json
+from lrdnn_tf.data.dataset import Dataset
+from lrdnn_tf.data.pipeline import training_batches
+from lrdnn_tf.model.lrdnn import EMBEDDING, IDENTITY, build_model
+from lrdnn_tf.training.callbacks import CheckpointEachEpoch, Progress, StopOnNonFinite
+from lrdnn_tf.training.losses import KnownAccuracy, known_cross_entropy, loss_weights
+from lrdnn_tf.training.phases import load_start_weights
+from pose_pretrain.errors import InputError
+
+
+def train_phase(
+    phase: str,
+    dataset: Dataset,
+    run_dir: str | os.PathLike,
+    model_config: ModelConfig,
+    training: TrainingConfig,
+    imagenet_weights: str = "imagenet",
+) -> pathlib.Path:
+    """Trains one phase and leaves it in run_dir/PHASE; goes on from the last epoch when it was interrupted.
+
+    Args:
+        phase: "identity", "attributes" or "fusion".
+        dataset: A converted dataset with a train split.
+        run_dir: The run; holds the phase that this one starts from.
+        model_config: From `lrdnn_tf.training.phases.phase_config`.
+        training: Epochs, batch size and rates.
+        imagenet_weights: What the identity phase starts from: "imagenet", "none" or a path.
+
+    Returns:
+        The file of the trained weights.
+
+    Raises:
+        InputError: An earlier phase is missing, the folder belongs to another config, the dataset is smaller
+            than a batch, or the loss stops being a number.
+    """
+    folder = runs.phase_dir(run_dir, phase)
+    weights = runs.weights_path(run_dir, phase)
+    steps = _steps_per_epoch(dataset, training.batch_size)
+    config = {"phase": phase, "model": to_json(model_config), "training": to_json(training)}
+    _check_folder(run_dir, phase, config)
+    if weights.is_file():
+        print(f"{phase}: already trained, {weights}")
+        return weights
+
+    keras.utils.set_random_seed(training.seed)
+    model = build_model(model_config)
+    load_start_weights(model, phase, model_config, pathlib.Path(run_dir), imagenet_weights)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(runs.config_path(run_dir, phase), config | _origin(dataset))
+    _compile(model, training, steps)
+    checkpoints = CheckpointEachEpoch(model, folder / "checkpoints")
+    first_epoch = checkpoints.restore()
+    batches = training_batches(
+        dataset, model_config.height, model_config.width, training.batch_size, training.seed, first_epoch
+    )
+    model.fit(
+        _labels_of(batches, model.output),
+        epochs=training.epochs,
+        initial_epoch=first_epoch,
+        steps_per_epoch=steps,
+        verbose=0,
+        callbacks=[
+            StopOnNonFinite(),
+            Progress(phase, training.epochs, steps, training.batch_size, first_epoch),
+            keras.callbacks.CSVLogger(folder / "metrics.csv", append=first_epoch > 0),
+            keras.callbacks.TensorBoard(folder / "tensorboard", write_graph=False),
+            checkpoints,
+        ],
+    )
+    return _save_weights(model, weights)
+
+
+def _steps_per_epoch(dataset: Dataset, batch_size: int) -> int:
+    examples = dataset.splits["train"].examples if "train" in dataset.splits else 0
+    if batch_size > examples:
+        raise InputError(f"{dataset.path} has {examples} training images, not enough for --batch_size={batch_size}")
+    return examples // batch_size
+
+
+def _compile(model: keras.Model, training: TrainingConfig, steps: int) -> None:
+    """Adam at its recommended parameters, the rate falling after every epoch (section 4.3)."""
+    tasks = [name for name in model.output if name != EMBEDDING]
+    rate = keras.optimizers.schedules.ExponentialDecay(training.learning_rate, steps, training.decay, staircase=True)
+    model.compile(
+        keras.optimizers.Adam(rate),
+        loss={task: known_cross_entropy for task in tasks},
+        loss_weights=loss_weights(tasks, training.attribute_weight, IDENTITY),
+        metrics={task: KnownAccuracy(name="accuracy") for task in tasks},
+    )
+
+
+def _labels_of(batches: tf.data.Dataset, outputs: Iterable[str]) -> tf.data.Dataset:
+    """Leaves only the labels of the tasks that the model has a head for."""
+    return batches.map(lambda images, labels: (images, {task: labels[task] for task in outputs if task in labels}))
+
+
+def _save_weights(model: keras.Model, path: pathlib.Path) -> pathlib.Path:
+    temporary = path.with_name(f"writing.{path.name}")
+    model.save_weights(temporary)
+    return temporary.replace(path)
+
+
+def _origin(dataset: Dataset) -> dict:
+    """Where a model comes from: its dataset and the command that trained it."""
+    command = shlex.join(["python", *sys.orig_argv[1:]])
+    return {"dataset": {"name": dataset.name, "path": str(dataset.path)}, "command": command}
+
+
+def _check_folder(run_dir: str | os.PathLike, phase: str, config: dict) -> None:
+    """A folder that was begun with another config is not gone on with."""
+    if not runs.config_path(run_dir, phase).exists():
+        return
+    begun = runs.read_config(run_dir, phase)
+    differences = [
+        f"{field} {begun[part].get(field)!r} there, {value!r} here"
+        for part in ("model", "training")
+        for field, value in config[part].items()
+        if begun[part].get(field) != value
+    ]
+    if differences:
+        raise InputError(
+            f"{runs.phase_dir(run_dir, phase)} was begun with another config ({'; '.join(differences)}): "
+            "use the same flags, another --run_dir, or delete that folder"
+        )

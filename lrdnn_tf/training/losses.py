@@ -1,0 +1,41 @@
+"""The softmax loss of equation 8 for identity and attributes, and accuracy, both blind to unknown labels."""
+
+import tensorflow as tf
+import tf_keras as keras
+
+from lrdnn_tf.attributes import UNKNOWN
+
+
+def known_cross_entropy(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+    """Softmax cross-entropy of each example, 0 where the label is unknown (-1).
+
+    The mean over the batch counts unknown labels in, so that it is the same however a batch is split
+    over devices.
+
+    Args:
+        labels: int [B] or [B, 1].
+        logits: [B, classes].
+
+    Returns:
+        float32 [B].
+    """
+    labels = tf.reshape(labels, [-1])
+    known = tf.not_equal(labels, UNKNOWN)
+    losses = tf.nn.sparse_softmax_cross_entropy_with_logits(tf.where(known, labels, 0), tf.cast(logits, tf.float32))
+    return tf.where(known, losses, 0.0)
+
+
+@keras.utils.register_keras_serializable("lrdnn_tf")
+class KnownAccuracy(keras.metrics.SparseCategoricalAccuracy):
+    """Share of right answers among the examples whose label is known."""
+
+    def update_state(self, labels, logits, sample_weight=None):
+        labels = tf.reshape(labels, [-1])
+        known = tf.cast(tf.not_equal(labels, UNKNOWN), tf.float32)
+        return super().update_state(tf.maximum(labels, 0), logits, known)
+
+
+def loss_weights(tasks: list[str], attribute_weight: float, identity: str) -> dict[str, float]:
+    """Weight of each task's loss: 1 for identity, attribute_weight shared evenly by the attribute tasks."""
+    attributes = [task for task in tasks if task != identity]
+    return {identity: 1.0} | {task: attribute_weight / len(attributes) for task in attributes}

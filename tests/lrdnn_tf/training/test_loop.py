@@ -1,0 +1,103 @@
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from lrdnn_tf import runs
+from lrdnn_tf.config import ModelConfig, TrainingConfig
+from lrdnn_tf.model.lrdnn import build_model
+from lrdnn_tf.training import loop
+from lrdnn_tf.training.callbacks import CheckpointEachEpoch
+from lrdnn_tf.training.loop import train_phase
+from lrdnn_tf.training.phases import phase_config
+from pose_pretrain.errors import InputError
+
+SMALL = {"backbone": "small", "height": 64, "width": 32}
+TRAINING = TrainingConfig(epochs=4, batch_size=8, learning_rate=1e-3)
+
+
+def train(dataset, run_dir, training=TRAINING):
+    config = phase_config("identity", dataset, run_dir, True, SMALL)
+    return train_phase("identity", dataset, run_dir, config, training)
+
+
+@pytest.fixture(scope="module")
+def trained(tiny_dataset, tmp_path_factory):
+    run_dir = tmp_path_factory.mktemp("trained")
+    train(tiny_dataset, run_dir)
+    return run_dir
+
+
+def test_training_learns_and_says_so(trained):
+    metrics = pd.read_csv(trained / "identity" / "metrics.csv")
+    assert len(metrics) == 4
+    assert metrics["identity_loss"].iloc[-1] < metrics["identity_loss"].iloc[0]
+    assert list((trained / "identity" / "tensorboard").rglob("events*"))
+    config = json.loads((trained / "identity" / "config.json").read_text())
+    assert config["training"]["learning_rate"] == 1e-3
+    assert config["dataset"]["name"] == "tiny"
+
+
+def test_an_interrupted_run_ends_on_the_same_weights(tiny_dataset, trained, tmp_path, monkeypatch):
+    class PowerCut(Exception):
+        pass
+
+    save = CheckpointEachEpoch.on_epoch_end
+
+    def save_then_fail(self, epoch, logs=None):
+        save(self, epoch, logs)
+        if epoch == 1:
+            raise PowerCut
+
+    monkeypatch.setattr(CheckpointEachEpoch, "on_epoch_end", save_then_fail)
+    with pytest.raises(PowerCut):
+        train(tiny_dataset, tmp_path)
+    assert runs.trained_phases(tmp_path) == []
+    monkeypatch.undo()
+    train(tiny_dataset, tmp_path)
+    whole, _ = runs.load_model(trained, "identity")
+    resumed, _ = runs.load_model(tmp_path, "identity")
+    for a, b in zip(whole.get_weights(), resumed.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_a_finished_phase_is_not_trained_again(tiny_dataset, trained, capsys):
+    before = runs.weights_path(trained, "identity").stat().st_mtime_ns
+    train(tiny_dataset, trained)
+    assert "already trained" in capsys.readouterr().out
+    assert runs.weights_path(trained, "identity").stat().st_mtime_ns == before
+
+
+def test_a_folder_of_another_config_is_refused_with_the_difference(tiny_dataset, trained):
+    with pytest.raises(InputError, match="epochs 4 there, 5 here"):
+        train(tiny_dataset, trained, TrainingConfig(epochs=5, batch_size=8, learning_rate=1e-3))
+
+
+def test_a_loss_that_is_no_number_stops_and_leaves_no_weights(tiny_dataset, tmp_path, monkeypatch):
+    monkeypatch.setattr(loop, "known_cross_entropy", lambda labels, logits: logits[:, 0] * np.nan)
+    with pytest.raises(InputError, match="identity_loss is not a finite number at step 1"):
+        train(tiny_dataset, tmp_path)
+    assert runs.trained_phases(tmp_path) == []
+
+
+def test_more_images_a_batch_than_there_are_is_refused(tiny_dataset, tmp_path):
+    with pytest.raises(InputError, match="24 training images, not enough for --batch_size=32"):
+        train(tiny_dataset, tmp_path, TrainingConfig(epochs=1, batch_size=32))
+    assert not any(tmp_path.iterdir())
+
+
+def test_damaged_weights_are_named(tiny_dataset, tmp_path):
+    train(tiny_dataset, tmp_path, TrainingConfig(epochs=1, batch_size=8))
+    weights = runs.weights_path(tmp_path, "identity")
+    weights.write_bytes(weights.read_bytes()[:1000])
+    with pytest.raises(InputError, match=r"model\.weights\.h5 does not hold the weights"):
+        runs.load_model(tmp_path, "identity")
+
+
+def test_rate_falls_after_every_epoch(tiny_dataset):
+    model = build_model(ModelConfig(identities=8, **SMALL))
+    loop._compile(model, TrainingConfig(epochs=3), steps=10)
+    rate = model.optimizer._learning_rate
+    rates = [float(rate(step)) for step in (0, 9, 10, 20)]
+    assert rates == pytest.approx([1e-4, 1e-4, 0.96e-4, 0.96**2 * 1e-4])
