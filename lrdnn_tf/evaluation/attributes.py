@@ -1,0 +1,63 @@
+"""How well attributes are recognized: accuracy per task, by the rule of the Market-1501 attribute benchmark."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from lrdnn_tf.attributes import UNKNOWN, AttributeTask
+from pose_pretrain.errors import InputError
+
+
+def attribute_table(
+    tasks: Sequence[AttributeTask], labels: pd.DataFrame, predictions: Mapping[str, np.ndarray]
+) -> pd.DataFrame:
+    """Accuracy of every task over the gallery images of real people.
+
+    The rule of Lin et al. (2017), 13,115 images of Market-1501: images of identities above 0, so neither junk
+    nor distractors. Images whose label is unknown take no part in that task.
+
+    Args:
+        tasks: The tasks to score.
+        labels: A row per image: "identity" and a column of class indices per task.
+        predictions: Class indices per task, int [images].
+
+    Returns:
+        A row per task: task, classes (count), images (with a known label), most_common (share of the most common
+        class: what a constant answer gets), accuracy, balanced_accuracy (mean of the recalls of the classes that
+        occur). NaN where no label is known.
+
+    Raises:
+        InputError: A task has no labels or no predictions, or their numbers differ.
+    """
+    people = labels["identity"].to_numpy() > 0
+    rows = []
+    for task in tasks:
+        if task.name not in labels or task.name not in predictions:
+            what = "labels" if task.name not in labels else "predictions"
+            raise InputError(f"{what}: nothing for the task {task.name!r}")
+        predicted = np.asarray(predictions[task.name])
+        if len(predicted) != len(labels):
+            raise InputError(f"predictions: {len(predicted)} of {task.name!r} for {len(labels)} images")
+        truth = labels[task.name].to_numpy()
+        known = people & (truth != UNKNOWN)
+        rows.append({"task": task.name, "classes": len(task.classes)} | _scores(truth[known], predicted[known]))
+    return pd.DataFrame(rows)
+
+
+def mean_accuracy(table: pd.DataFrame) -> float:
+    """Mean over the tasks of which a label is known; NaN when there is none."""
+    return float(table["accuracy"].mean())
+
+
+def _scores(truth: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
+    right = truth == predicted
+    _, classes, counts = np.unique(truth, return_inverse=True, return_counts=True)
+    if not len(truth):
+        return {"images": 0, "most_common": np.nan, "accuracy": np.nan, "balanced_accuracy": np.nan}
+    return {
+        "images": len(truth),
+        "most_common": counts.max() / len(truth),
+        "accuracy": right.mean(),
+        "balanced_accuracy": (np.bincount(classes, right) / counts).mean(),
+    }

@@ -1,0 +1,108 @@
+"""The report's figures and thumbnails, as data URIs that an HTML page holds inside itself."""
+
+import base64
+import io
+from collections.abc import Mapping
+
+import cv2
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from lrdnn_tf.evaluation.ranking import Ranking
+
+_COLOURS = ("#6b7a90", "#d97706", "#0f766e")  # one per phase
+_INK, _MUTED, _GRID = "#1f2933", "#5b6776", "#e3e7ec"
+_THUMBNAIL_HEIGHT = 192
+_JPEG_QUALITY = 88
+
+
+def cmc_curves(rankings: Mapping[str, tuple[Ranking, Ranking]]) -> str:
+    """CMC to rank 50 of every phase, without (solid) and with re-ranking (dashed)."""
+    figure, axes = _figure(6.4, 4.0)
+    for (phase, (plain, reranked)), colour in zip(rankings.items(), _COLOURS, strict=False):
+        places = np.arange(1, len(plain.cmc) + 1)
+        axes.plot(places, 100 * plain.cmc, color=colour, linewidth=2, label=phase)
+        axes.plot(places, 100 * reranked.cmc, color=colour, linewidth=1.4, linestyle=(0, (4, 2)))
+    axes.plot([], [], color=_MUTED, linewidth=1.4, linestyle=(0, (4, 2)), label="re-ranked")
+    axes.set(xlabel="Rank k", ylabel="Queries with a match in the first k (%)", xlim=(1, len(places)))
+    axes.set_ylim(top=101)
+    axes.set_xticks([1, 5, 10, 20, 30, 40, 50])
+    axes.legend(frameon=False, loc="lower right", labelcolor=_INK)
+    return _png(figure)
+
+
+def precision_histogram(plain: Ranking, reranked: Ranking) -> str:
+    """How average precision spreads over the queries, without and with re-ranking."""
+    figure, axes = _figure(6.4, 4.0)
+    edges = np.linspace(0, 100, 21)
+    for result, style in (
+        (plain, {"color": _COLOURS[2], "alpha": 0.85, "label": "without re-ranking"}),
+        (reranked, {"color": _INK, "histtype": "step", "linewidth": 1.5, "label": "with re-ranking"}),
+    ):
+        values = result.average_precisions[result.match_counts > 0]
+        axes.hist(100 * values, edges, **style)
+    axes.set(xlabel="Average precision of a query (%)", ylabel="Queries", xlim=(0, 100))
+    axes.yaxis.get_major_locator().set_params(integer=True)
+    axes.legend(frameon=False, loc="lower right", bbox_to_anchor=(1, 1), ncols=2, labelcolor=_INK)
+    return _png(figure)
+
+
+def camera_heat_map(pairs: pd.DataFrame) -> str:
+    """mAP of each camera's queries against each other camera's images; pairs without a match are blank."""
+    table = 100 * pairs.pivot(index="query_camera", columns="gallery_camera", values="mAP")
+    figure, axes = _figure(1.6 + 0.75 * len(table.columns), 1.2 + 0.55 * len(table.index))
+    axes.grid(False)
+    axes.spines[:].set_visible(False)
+    axes.imshow(table, cmap="YlGnBu", vmin=0, vmax=100, aspect="auto")
+    for row, column in np.argwhere(table.notna().to_numpy()):
+        value = table.iat[row, column]
+        colour = "white" if value > 55 else _INK
+        axes.text(column, row, f"{value:.1f}", ha="center", va="center", color=colour, fontsize=10)
+    axes.set_xticks(range(len(table.columns)), table.columns)
+    axes.set_yticks(range(len(table.index)), table.index)
+    axes.set(xlabel="Camera of the gallery images", ylabel="Camera of the query")
+    axes.tick_params(length=0)
+    return _png(figure)
+
+
+def thumbnail(image: bytes) -> str:
+    """An image file's bytes (JPEG, PNG) as a JPEG of one height."""
+    pixels = cv2.imdecode(np.frombuffer(image, np.uint8), cv2.IMREAD_COLOR)
+    height, width = pixels.shape[:2]
+    size = (max(1, round(width * _THUMBNAIL_HEIGHT / height)), _THUMBNAIL_HEIGHT)
+    shrinks = height > _THUMBNAIL_HEIGHT
+    return _jpeg(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC))
+
+
+def picture(image: np.ndarray) -> str:
+    """A uint8 RGB image [height, width, 3] as a JPEG."""
+    return _jpeg(cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+
+
+def _figure(width: float, height: float):
+    figure = Figure(figsize=(width, height), layout="constrained")
+    axes = figure.subplots()
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color(_GRID)
+    axes.grid(color=_GRID, linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.tick_params(colors=_MUTED, labelsize=9)
+    axes.xaxis.label.set_color(_INK)
+    axes.yaxis.label.set_color(_INK)
+    return figure, axes
+
+
+def _png(figure: Figure) -> str:
+    file = io.BytesIO()
+    figure.savefig(file, format="png", dpi=160)
+    return _data_uri("image/png", file.getvalue())
+
+
+def _jpeg(pixels: np.ndarray) -> str:
+    _, content = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
+    return _data_uri("image/jpeg", content.tobytes())
+
+
+def _data_uri(kind: str, content: bytes) -> str:
+    return f"data:{kind};base64,{base64.b64encode(content).decode()}"

@@ -1,0 +1,255 @@
+"""The report of a run: summary.json, tables.csv and index.html, a page that needs no other file."""
+
+import json
+import math
+import os
+import pathlib
+from collections.abc import Sequence
+from typing import Any
+
+import jinja2
+import numpy as np
+import pandas as pd
+
+from lrdnn_tf.config import ModelConfig
+from lrdnn_tf.data.dataset import Dataset
+from lrdnn_tf.data.pipeline import read_images
+from lrdnn_tf.evaluation import pictures
+from lrdnn_tf.evaluation.attributes import mean_accuracy
+from lrdnn_tf.evaluation.ranking import Ranking
+from lrdnn_tf.evaluation.results import PhaseResult, RankedList
+from pose_pretrain.errors import InputError
+
+PAGE, TABLES, SUMMARY = "index.html", "tables.csv", "summary.json"
+
+# Rank-1 and mAP in percent, tables 3 and 4 of the paper.
+PAPER = {
+    "market1501": {
+        "B": (80.3, 69.8),
+        "B+A": (87.2, 78.4),
+        "B+A+H": (88.7, 80.1),
+        "B+A+C": (87.4, 79.6),
+        "B+A+H+C without channel parsing": (89.7, 81.5),
+        "B+A+H+C (LRDNN)": (90.4, 82.8),
+    },
+    "dukemtmc": {
+        "B": (74.1, 65.5),
+        "B+A": (82.0, 70.6),
+        "B+A+H": (81.4, 71.2),
+        "B+A+C": (79.7, 70.9),
+        "B+A+H+C (LRDNN)": (85.3, 73.2),
+    },
+}
+_SHOWN_RANKS = (1, 5, 10, 20)
+
+
+def summarize(results: Sequence[PhaseResult], dataset: Dataset, reranking: dict, command: str, seconds: float) -> dict:
+    """The content of summary.json: every rate is a share of 1.
+
+    Args:
+        results: One per phase, of the same dataset.
+        dataset: What they were measured on.
+        reranking: k1, k2 and lambda_value.
+        command: What made the report.
+        seconds: How long it took.
+    """
+    return {
+        "dataset": dataset.name,
+        "phases": {result.phase: _phase_summary(result) for result in results},
+        "chance_rank1": results[0].ranking.chance_rank1,
+        "reranking": reranking,
+        "command": command,
+        "seconds": round(seconds, 1),
+    }
+
+
+def write_report(
+    report_dir: str | os.PathLike,
+    results: Sequence[PhaseResult],
+    dataset: Dataset,
+    query_labels: pd.DataFrame,
+    gallery_labels: pd.DataFrame,
+    summary: dict,
+) -> pathlib.Path:
+    """Writes the report; summary.json comes last, so that a folder that has one holds a whole report.
+
+    Returns:
+        The path of index.html.
+
+    Raises:
+        InputError: The folder cannot be written.
+    """
+    folder = pathlib.Path(report_dir)
+    page = render_page(results, dataset, query_labels, gallery_labels, summary)
+    files = {
+        PAGE: page,
+        TABLES: long_table(results).to_csv(index=False),
+        SUMMARY: json.dumps(summary, indent=2, allow_nan=False) + "\n",
+    }
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, content in files.items():
+            (folder / f".{name}.part").write_text(content, encoding="utf-8")
+        (folder / SUMMARY).unlink(missing_ok=True)
+        for name in files:
+            os.replace(folder / f".{name}.part", folder / name)
+    except OSError as error:
+        raise InputError(f"{folder}: cannot write the report ({error.strerror}); try another --report_dir") from error
+    return folder / PAGE
+
+
+def method_name(config: ModelConfig) -> str:
+    """The paper's letters for a model: B, +A attributes, +H confidence maps, +C affinity maps."""
+    letters = ["B"]
+    letters += ["A"] if config.attributes else []
+    letters += ["H"] if config.pose_maps in ("confidence", "both") else []
+    letters += ["C"] if config.pose_maps in ("affinity", "both") else []
+    name = "+".join(letters)
+    if config.pose_maps != "none" and not config.channel_parse:
+        return f"{name} without channel parsing"
+    return f"{name} (LRDNN)" if name == "B+A+H+C" else name
+
+
+def long_table(results: Sequence[PhaseResult]) -> pd.DataFrame:
+    """Every number of the report, one a line: phase, table, item, metric, value."""
+    rows = []
+
+    def add(phase: str, table: str, item: str, metrics: dict[str, float]) -> None:
+        rows.extend((phase, table, item, metric, value) for metric, value in metrics.items())
+
+    for result in results:
+        for name, ranking in (("retrieval", result.ranking), ("retrieval re-ranked", result.reranked)):
+            cmc = {f"rank{place}": value for place, value in enumerate(ranking.cmc, 1)}
+            add(result.phase, name, "", _rates(ranking) | cmc)
+        for row in result.camera_pairs.itertuples():
+            item = f"camera {row.query_camera} to {row.gallery_camera}"
+            add(result.phase, "cameras", item, {"queries": row.queries, "rank1": row.rank1, "mAP": row.mAP})
+        for row in [] if result.attributes is None else result.attributes.to_dict("records"):
+            add(result.phase, "attributes", row.pop("task"), row)
+    return pd.DataFrame(rows, columns=["phase", "table", "item", "metric", "value"])
+
+
+def render_page(
+    results: Sequence[PhaseResult],
+    dataset: Dataset,
+    query_labels: pd.DataFrame,
+    gallery_labels: pd.DataFrame,
+    summary: dict,
+) -> str:
+    """index.html as a string: all pictures inside, nothing fetched from anywhere."""
+    last = results[-1]
+    templates = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(pathlib.Path(__file__).parent),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    templates.filters |= {"percent": _percent, "count": "{:,}".format}
+    return templates.get_template("report.html").render(
+        summary=summary,
+        dataset=dataset,
+        cameras=sorted({*query_labels["camera"], *gallery_labels["camera"]}),
+        ranks=_SHOWN_RANKS,
+        best_of=_best_values(results),
+        results=results,
+        last=last,
+        mean_accuracy=mean_accuracy,
+        cmc_curves=pictures.cmc_curves({result.phase: (result.ranking, result.reranked) for result in results}),
+        precision_histogram=pictures.precision_histogram(last.ranking, last.reranked),
+        camera_heat_map=pictures.camera_heat_map(last.camera_pairs),
+        ranked_lists=_ranked_lists(last, dataset, query_labels, gallery_labels),
+        pose_panels={result.phase: [pictures.picture(panel) for panel in result.pose_panels] for result in results},
+        attribute_rows=_attribute_rows(results),
+        paper_rows=_paper_rows(results),
+        configs={result.phase: json.dumps(result.origin, indent=2) for result in results},
+    )
+
+
+def _rates(ranking: Ranking) -> dict[str, float]:
+    return {"mAP": ranking.mean_ap, "mAP_trapezoid": ranking.mean_ap_trapezoid, "mINP": ranking.mean_inp}
+
+
+def _phase_summary(result: PhaseResult) -> dict[str, Any]:
+    summary: dict[str, Any] = {"method": method_name(result.config)}
+    for suffix, ranking in (("", result.ranking), ("_reranked", result.reranked)):
+        rates = {f"rank{place}": float(ranking.cmc[place - 1]) for place in _SHOWN_RANKS} | _rates(ranking)
+        summary |= {name + suffix: value for name, value in rates.items()}
+    scored = result.attributes
+    return summary | {
+        "queries": result.ranking.queries,
+        "queries_left_out": result.ranking.queries_left_out,
+        "mean_attribute_accuracy": None if scored is None else _number_or_none(mean_accuracy(scored)),
+        "mean_attribute_balanced_accuracy": None
+        if scored is None
+        else _number_or_none(float(scored["balanced_accuracy"].mean())),
+    }
+
+
+def _number_or_none(value: float) -> float | None:
+    return None if math.isnan(value) else value
+
+
+def _percent(value: float | None) -> str:
+    return "–" if value is None or math.isnan(value) else f"{100 * value:.1f}"
+
+
+def _best_values(results: Sequence[PhaseResult]) -> dict[str, float]:
+    """The highest of each column of the headline table, which is set in bold; none where there is one phase."""
+    if len(results) == 1:
+        return {}
+    columns = pd.DataFrame([_phase_summary(result) for result in results]).select_dtypes("number")
+    return columns.max().to_dict()
+
+
+def _ranked_lists(
+    result: PhaseResult, dataset: Dataset, query_labels: pd.DataFrame, gallery_labels: pd.DataFrame
+) -> dict[str, list[dict]]:
+    """The best and worst queries with their nearest gallery images, as pictures and captions."""
+    lists = [*result.best, *result.worst]
+    found = np.unique(np.concatenate([ranked.gallery for ranked in lists]))
+    queries = read_images(dataset, "query", [ranked.query for ranked in lists])
+    gallery = dict(zip(found, read_images(dataset, "gallery", found), strict=True))
+
+    def person(labels: pd.DataFrame, index: int, image: bytes) -> dict:
+        row = labels.iloc[index]
+        return {
+            "picture": pictures.thumbnail(image),
+            "identity": int(row["identity"]),
+            "camera": int(row["camera"]),
+            "path": row["path"],
+        }
+
+    def shown(ranked: RankedList, image: bytes) -> dict:
+        return {
+            "query": person(query_labels, ranked.query, image),
+            "average_precision": result.ranking.average_precisions[ranked.query],
+            "first_match": result.ranking.first_matches[ranked.query],
+            "matches": result.ranking.match_counts[ranked.query],
+            "found": [person(gallery_labels, index, gallery[index]) for index in ranked.gallery],
+        }
+
+    rows = [shown(ranked, image) for ranked, image in zip(lists, queries, strict=True)]
+    return {"Best queries": rows[: len(result.best)], "Worst queries": rows[len(result.best) :]}
+
+
+def _attribute_rows(results: Sequence[PhaseResult]) -> list[dict]:
+    """A row per task, with the scores of every phase that has attribute heads."""
+    scored = {result.phase: result.attributes.set_index("task") for result in results if result.attributes is not None}
+    if not scored:
+        return []
+    tasks = next(iter(scored.values()))
+    return [
+        {"task": task, "classes": int(row["classes"]), "images": int(row["images"]), "most_common": row["most_common"]}
+        | {"phases": {phase: table.loc[task] for phase, table in scored.items() if task in table.index}}
+        for task, row in tasks.iterrows()
+    ]
+
+
+def _paper_rows(results: Sequence[PhaseResult]) -> list[dict]:
+    ours = {method_name(result.config): result for result in results}
+    methods = [*PAPER["market1501"], *(name for name in ours if name not in PAPER["market1501"])]
+    return [
+        {"method": name, "ours": ours.get(name)} | {dataset: rows.get(name) for dataset, rows in PAPER.items()}
+        for name in methods
+    ]

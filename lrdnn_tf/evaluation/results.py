@@ -1,0 +1,145 @@
+"""Everything that is measured of one trained phase."""
+
+import dataclasses
+import os
+
+import numpy as np
+import pandas as pd
+import tf_keras as keras
+
+from lrdnn_tf import runs
+from lrdnn_tf.config import ModelConfig
+from lrdnn_tf.data.dataset import Dataset
+from lrdnn_tf.data.decode import decode_image
+from lrdnn_tf.data.pipeline import read_images
+from lrdnn_tf.evaluation import ranking
+from lrdnn_tf.evaluation.attributes import attribute_table
+from lrdnn_tf.evaluation.descriptors import describe
+from lrdnn_tf.evaluation.ranking import Ranking
+from lrdnn_tf.evaluation.reranking import rerank
+from lrdnn_tf.model.lrdnn import POSE_BRANCH
+from pose_pretrain.errors import InputError
+from pose_pretrain.evaluate import final_maps, find_keypoints
+from pose_pretrain.pictures import draw_panel
+
+_LISTS = 5  # best queries shown, and worst
+_LIST_LENGTH = 10
+
+
+@dataclasses.dataclass(frozen=True)
+class RankedList:
+    """A query and the gallery images that are nearest to it, as record numbers of their splits."""
+
+    query: int
+    gallery: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
+class PhaseResult:
+    """What the report shows of a phase.
+
+    Attributes:
+        phase: "identity", "attributes" or "fusion".
+        config: Its model.
+        origin: Its config.json: model, training, dataset, command.
+        ranking, reranked: Without and with re-ranking.
+        attributes: Of `attribute_table`; None when the model has no head for the dataset's tasks.
+        camera_pairs: Of `ranking.camera_pairs`.
+        best, worst: The queries with the highest and lowest average precision, of one identity each.
+        pose_panels: uint8 RGB [height, width, 3] pictures of the pose branch's maps; empty without that branch.
+    """
+
+    phase: str
+    config: ModelConfig
+    origin: dict
+    ranking: Ranking
+    reranked: Ranking
+    attributes: pd.DataFrame | None
+    camera_pairs: pd.DataFrame
+    best: list[RankedList]
+    worst: list[RankedList]
+    pose_panels: list[np.ndarray]
+
+
+def evaluate_phase(
+    run_dir: str | os.PathLike,
+    phase: str,
+    dataset: Dataset,
+    query_labels: pd.DataFrame,
+    gallery_labels: pd.DataFrame,
+    batch_size: int = 64,
+    k1: int = 20,
+    k2: int = 6,
+    lambda_value: float = 0.3,
+) -> PhaseResult:
+    """Measures a trained phase on the query and gallery splits of a dataset.
+
+    Raises:
+        InputError: The phase is missing, a split cannot be ranked, or re-ranking's numbers do not fit it.
+    """
+    model, config = runs.load_model(run_dir, phase)
+    print(f"evaluating the {phase} phase")
+    try:
+        query = describe(model, dataset, "query", batch_size)
+        gallery = describe(model, dataset, "gallery", batch_size)
+        labels = _labels(query_labels, gallery_labels)
+        inputs = {"query": query.embeddings, "gallery": gallery.embeddings} | labels
+        plain = ranking.rank(**inputs)
+        blocks = rerank(query.embeddings, gallery.embeddings, k1, k2, lambda_value)
+        reranked = ranking.rank_distances(blocks, **labels)
+        best, worst = _extreme_queries(plain, query_labels["identity"].to_numpy())
+        tasks = [task for task in config.attributes if task in dataset.attributes]
+        return PhaseResult(
+            phase=phase,
+            config=config,
+            origin=runs.read_config(run_dir, phase),
+            ranking=plain,
+            reranked=reranked,
+            attributes=attribute_table(tasks, gallery_labels, gallery.predictions()) if tasks else None,
+            camera_pairs=ranking.camera_pairs(**inputs),
+            best=_ranked_lists(best, inputs),
+            worst=_ranked_lists(worst, inputs),
+            pose_panels=_pose_panels(model, dataset, [*best[:3], *worst[:3]]) if config.pose_maps != "none" else [],
+        )
+    except InputError as error:
+        raise InputError(f"{phase} phase on {dataset.path}: {error}") from error
+
+
+def _labels(query: pd.DataFrame, gallery: pd.DataFrame) -> dict[str, np.ndarray]:
+    return {
+        "query_ids": query["identity"].to_numpy(),
+        "gallery_ids": gallery["identity"].to_numpy(),
+        "query_cameras": query["camera"].to_numpy(),
+        "gallery_cameras": gallery["camera"].to_numpy(),
+    }
+
+
+def _extreme_queries(result: Ranking, identities: np.ndarray) -> tuple[list[int], list[int]]:
+    """Queries with the highest and the lowest average precision, one per identity, more matches first among equals."""
+    valid = np.flatnonzero(result.match_counts)
+
+    def first_of_each_identity(order: np.ndarray) -> list[int]:
+        order = valid[order]
+        _, first = np.unique(identities[order], return_index=True)
+        return order[np.sort(first)][:_LISTS].tolist()
+
+    precision, matches = result.average_precisions[valid], result.match_counts[valid]
+    return (
+        first_of_each_identity(np.lexsort((-matches, -precision))),
+        first_of_each_identity(np.lexsort((-matches, precision))),
+    )
+
+
+def _ranked_lists(queries: list[int], inputs: dict[str, np.ndarray]) -> list[RankedList]:
+    of_query = {name: values[queries] for name, values in inputs.items() if name.startswith("query")}
+    nearest = ranking.nearest(**inputs | of_query, count=_LIST_LENGTH)
+    return [RankedList(query, gallery) for query, gallery in zip(queries, nearest, strict=True)]
+
+
+def _pose_panels(model: keras.Model, dataset: Dataset, queries: list[int]) -> list[np.ndarray]:
+    """Image, confidence maps, affinity maps and keypoints side by side, as the pose branch sees these queries."""
+    _, height, width, _ = model.input_shape
+    images = np.stack([decode_image(image, height, width) for image in read_images(dataset, "query", queries)])
+    maps = [values.numpy() for values in final_maps(model.get_layer(POSE_BRANCH), images)]
+    keypoints = find_keypoints(maps[0])
+    return [draw_panel(*parts) for parts in zip(images, *maps, keypoints, strict=True)]

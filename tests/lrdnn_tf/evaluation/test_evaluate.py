@@ -1,0 +1,211 @@
+import base64
+import html.parser
+import json
+import re
+import shutil
+import time
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+
+from lrdnn_tf import runs
+from lrdnn_tf.config import ModelConfig
+from lrdnn_tf.data.pipeline import read_images, read_labels
+from lrdnn_tf.evaluate import evaluate
+from lrdnn_tf.evaluation import pictures, ranking, report
+from lrdnn_tf.evaluation.descriptors import describe
+from lrdnn_tf.evaluation.reranking import rerank
+from lrdnn_tf.evaluation.results import evaluate_phase
+from pose_pretrain.errors import InputError
+
+K1, K2 = 5, 2  # the gallery has 12 images
+
+
+@pytest.fixture(scope="module")
+def evaluated(trained_run, tiny_dataset, tmp_path_factory):
+    """The summary of an evaluation of all three phases, and the folder of its report."""
+    report_dir = tmp_path_factory.mktemp("evaluated") / "report"
+    started = time.time() - 1000
+    summary = evaluate(
+        trained_run, tiny_dataset.path, k1=K1, k2=K2, batch_size=5, report_dir=report_dir, started_at=started
+    )
+    return summary, report_dir
+
+
+@pytest.fixture(scope="module")
+def page(evaluated):
+    return (evaluated[1] / "index.html").read_text(encoding="utf-8")
+
+
+def test_summary_is_on_disk_and_has_the_headline_of_every_phase(evaluated):
+    summary, report_dir = evaluated
+    assert json.loads((report_dir / "summary.json").read_text()) == summary
+    assert list(summary["phases"]) == ["identity", "attributes", "fusion"]
+    for phase in summary["phases"].values():
+        for name in ("rank1", "rank5", "rank10", "rank20", "mAP", "mAP_trapezoid", "mINP"):
+            assert 0 <= phase[name] <= 1
+            assert 0 <= phase[f"{name}_reranked"] <= 1
+        assert (phase["queries"], phase["queries_left_out"]) == (6, 0)
+    assert summary["phases"]["identity"]["mean_attribute_accuracy"] is None
+    assert 0 <= summary["phases"]["fusion"]["mean_attribute_accuracy"] <= 1
+    assert summary["dataset"] == "tiny"
+    assert 1000 <= summary["seconds"] < 2000
+
+
+def test_chance_is_that_of_the_protocol(evaluated):
+    # 6 queries of camera 1; the gallery has 12 images of cameras 2 and 3, two of each person.
+    assert evaluated[0]["chance_rank1"] == pytest.approx(2 / 12)
+
+
+def test_summary_holds_what_ranking_the_descriptors_gives(evaluated, trained_run, tiny_dataset):
+    model, _ = runs.load_model(trained_run, "fusion")
+    query, gallery = (describe(model, tiny_dataset, split).embeddings for split in ("query", "gallery"))
+    tables = [read_labels(tiny_dataset, split) for split in ("query", "gallery")]
+    labels = [table[column].to_numpy() for column in ("identity", "camera") for table in tables]
+    phase = evaluated[0]["phases"]["fusion"]
+    assert phase["mAP"] == pytest.approx(ranking.rank(query, gallery, *labels).mean_ap, abs=1e-9)
+    reranked = ranking.rank_distances(rerank(query, gallery, K1, K2), *labels)
+    assert phase["mAP_reranked"] == pytest.approx(reranked.mean_ap, abs=1e-9)
+
+
+def test_descriptions_do_not_depend_on_the_batch_size(trained_run, tiny_dataset):
+    model, _ = runs.load_model(trained_run, "attributes")
+    whole, parts = (describe(model, tiny_dataset, "gallery", batch_size) for batch_size in (12, 5))
+    assert whole.embeddings.shape[0] == 12
+    assert whole.embeddings.dtype == np.float32
+    np.testing.assert_allclose(parts.embeddings, whole.embeddings, rtol=1e-4, atol=1e-5)
+    assert list(whole.logits) == [task.name for task in tiny_dataset.attributes]
+    for task in tiny_dataset.attributes:
+        assert whole.logits[task.name].shape == (12, len(task.classes))
+        np.testing.assert_array_equal(whole.predictions()[task.name], whole.logits[task.name].argmax(axis=1))
+
+
+def test_tables_hold_the_same_numbers_as_the_summary(evaluated):
+    summary, report_dir = evaluated
+    table = pd.read_csv(report_dir / "tables.csv").set_index(["phase", "table", "item", "metric"])["value"]
+    for phase, numbers in summary["phases"].items():
+        assert table[phase, "retrieval", np.nan, "mAP"].item() == pytest.approx(numbers["mAP"])
+        assert table[phase, "retrieval re-ranked", np.nan, "rank1"].item() == pytest.approx(numbers["rank1_reranked"])
+    accuracies = table.xs(("fusion", "attributes", "accuracy"), level=("phase", "table", "metric"))
+    assert accuracies.mean() == pytest.approx(summary["phases"]["fusion"]["mean_attribute_accuracy"])
+    assert len(accuracies) == 12
+
+
+class _Links(html.parser.HTMLParser):
+    def __init__(self):
+        super().__init__()
+        self.sources, self.unclosed, self.images = [], [], 0
+
+    def handle_starttag(self, tag, attrs):
+        self.sources += [value for name, value in attrs if name in ("src", "href", "srcset", "action")]
+        self.images += tag == "img"
+        if tag not in ("img", "meta", "br"):
+            self.unclosed.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.unclosed.pop() == tag
+
+
+def test_page_is_well_formed_and_needs_no_other_file(page):
+    links = _Links()
+    links.feed(page)
+    assert not links.unclosed
+    assert links.images == len(links.sources) > 20
+    assert all(source.startswith("data:image/") for source in links.sources)
+    text = re.sub(r"base64,[A-Za-z0-9+/=]+", "", page)
+    assert "://" not in text
+    assert "url(" not in text
+    assert "@import" not in text
+
+
+def test_page_shows_every_headline_number(page, evaluated):
+    cells = re.findall(r"<td[^>]*>([^<]*)</td>", page)
+    for phase in evaluated[0]["phases"].values():
+        for name in ("rank1", "rank20", "mAP", "rank1_reranked", "mAP_reranked"):
+            assert f"{100 * phase[name]:.1f}" in cells
+    assert "Paper: Market-1501" in page
+    assert "90.4" in cells
+    assert "another dataset" in page
+
+
+def test_frames_are_green_exactly_for_the_same_person(page):
+    for listing in re.findall(r'<div class="list">(.*?)</div>\s*</div></div>', page, re.DOTALL):
+        people = re.findall(r'<div class="person (\w+)">.*?id (\d+)<br>', listing, re.DOTALL)
+        assert people[0][0] == "query"
+        assert len(people) == 11
+        for kind, identity in people[1:]:
+            assert (kind == "right") == (identity == people[0][1])
+
+
+@pytest.fixture(scope="module")
+def written(trained_run, tiny_dataset):
+    """What write_report and render_page take of one phase, but for the summary."""
+    labels = [read_labels(tiny_dataset, split) for split in ("query", "gallery")]
+    return [evaluate_phase(trained_run, "identity", tiny_dataset, *labels, k1=K1, k2=K2)], tiny_dataset, *labels
+
+
+def test_a_lost_write_leaves_no_summary(evaluated, written, tmp_path, monkeypatch):
+    folder = tmp_path / "report"
+    shutil.copytree(evaluated[1], folder)
+
+    def fail(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(report.os, "replace", fail)
+    with pytest.raises(InputError, match="No space left on device"):
+        report.write_report(folder, *written, evaluated[0])
+    assert not (folder / "summary.json").exists()
+
+
+def test_names_that_hold_html_are_shown_as_text(evaluated, written):
+    summary = evaluated[0] | {"command": "<script>alert(1)</script>"}
+    assert "<script" not in report.render_page(*written, summary)
+
+
+@pytest.mark.parametrize(
+    ("fields", "name"),
+    [
+        ({}, "B"),
+        ({"attributes": True}, "B+A"),
+        ({"attributes": True, "pose_maps": "confidence"}, "B+A+H"),
+        ({"attributes": True, "pose_maps": "affinity"}, "B+A+C"),
+        ({"attributes": True, "pose_maps": "both"}, "B+A+H+C (LRDNN)"),
+        ({"attributes": True, "pose_maps": "both", "channel_parse": False}, "B+A+H+C without channel parsing"),
+        ({"pose_maps": "both"}, "B+H+C"),
+    ],
+)
+def test_method_names_are_the_papers(fields, name, tiny_dataset):
+    if fields.get("attributes"):
+        fields = fields | {"attributes": tiny_dataset.attributes}
+    assert report.method_name(ModelConfig(identities=2, **fields)) == name
+
+
+def test_thumbnails_keep_the_picture(tiny_dataset):
+    original = read_images(tiny_dataset, "query", [0])[0]
+    uri = pictures.thumbnail(original)
+    shown = cv2.imdecode(np.frombuffer(_decoded(uri), np.uint8), cv2.IMREAD_COLOR)
+    expected = cv2.imdecode(np.frombuffer(original, np.uint8), cv2.IMREAD_COLOR)
+    assert shown.shape == (192, 96, 3)
+    assert np.abs(cv2.resize(shown, (64, 128)).astype(float) - expected).mean() < 5
+
+
+def _decoded(uri):
+    return base64.b64decode(uri.partition("base64,")[2])
+
+
+def test_no_trained_phase_is_named(tmp_path, tiny_dataset):
+    with pytest.raises(InputError, match=r"no trained phase in .* lrdnn_tf\.train"):
+        evaluate(tmp_path, tiny_dataset.path)
+
+
+def test_too_many_neighbours_for_the_gallery_is_named(trained_run, tiny_dataset):
+    with pytest.raises(InputError, match=r"identity phase on .*: k1=20"):
+        evaluate(trained_run, tiny_dataset.path, phases=["identity"])
+
+
+def test_a_file_in_the_way_of_the_report_is_named(trained_run, tiny_dataset, tmp_path):
+    (tmp_path / "report").write_text("")
+    with pytest.raises(InputError, match="cannot write the report"):
+        evaluate(trained_run, tiny_dataset.path, ["identity"], k1=K1, k2=K2, report_dir=tmp_path / "report")

@@ -1,0 +1,203 @@
+import numpy as np
+import pytest
+
+from lrdnn_tf.evaluation import ranking
+from pose_pretrain.errors import InputError
+
+
+def make_data(seed=0, queries=40, images=300, identities=25, cameras=4, dimensions=8, noise=0.8):
+    """Descriptors around a centre per identity; the gallery has junk (-1) and distractors (0)."""
+    rng = np.random.default_rng(seed)
+    centres = rng.normal(size=(identities + 2, dimensions))
+    query_ids, gallery_ids = rng.integers(1, identities + 1, queries), rng.integers(-1, identities + 1, images)
+    return {
+        "query": (centres[query_ids] + noise * rng.normal(size=(queries, dimensions))).astype(np.float32),
+        "gallery": (centres[gallery_ids] + noise * rng.normal(size=(images, dimensions))).astype(np.float32),
+        "query_ids": query_ids,
+        "gallery_ids": gallery_ids,
+        "query_cameras": rng.integers(1, cameras + 1, queries),
+        "gallery_cameras": rng.integers(1, cameras + 1, images),
+    }
+
+
+def labels_of(data):
+    return [data[name] for name in ("query_ids", "gallery_ids", "query_cameras", "gallery_cameras")]
+
+
+def sorted_reference(distances, query_ids, gallery_ids, query_cameras, gallery_cameras):
+    """The protocol spelled out query by query on a sorted list; wrong images stand before true ones they tie with."""
+    results = []
+    for row, identity, camera in zip(distances, query_ids, query_cameras, strict=True):
+        right = gallery_ids == identity
+        kept = (gallery_ids != -1) & ~(right & (gallery_cameras == camera))
+        hits = right[kept][np.lexsort((right[kept], row[kept]))]
+        if not hits.any():
+            continue
+        precision = np.cumsum(hits) / np.arange(1, len(hits) + 1)
+        previous = np.concatenate([[1.0], precision[:-1]])
+        results.append(
+            {
+                "cmc": [hits[:k].any() for k in range(1, 51)],
+                "ap": precision[hits].mean(),
+                "trapezoid": ((precision + previous) / 2)[hits].mean(),
+                "inp": hits.sum() / (np.flatnonzero(hits)[-1] + 1),
+                "chance": hits.mean(),
+            }
+        )
+    return {name: np.mean([result[name] for result in results], axis=0) for name in results[0]} | {"n": len(results)}
+
+
+def assert_same(result, reference):
+    np.testing.assert_allclose(result.cmc, reference["cmc"], atol=1e-12)
+    assert result.mean_ap == pytest.approx(reference["ap"], abs=1e-9)
+    assert result.mean_ap_trapezoid == pytest.approx(reference["trapezoid"], abs=1e-9)
+    assert result.mean_inp == pytest.approx(reference["inp"], abs=1e-9)
+    assert result.chance_rank1 == pytest.approx(reference["chance"], abs=1e-12)
+    assert result.queries == reference["n"]
+
+
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("noise", [0.1, 0.8, 5.0])
+def test_equals_a_sorted_reference(seed, noise):
+    data = make_data(seed, noise=noise)
+    unit = {name: data[name] / np.linalg.norm(data[name], axis=1, keepdims=True) for name in ("query", "gallery")}
+    assert_same(ranking.rank(**data), sorted_reference(-unit["query"] @ unit["gallery"].T, *labels_of(data)))
+
+
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("rows", [1, 7, 40])
+def test_equals_the_reference_with_many_ties_and_any_block_size(seed, rows):
+    labels = labels_of(make_data(seed))
+    distances = np.random.default_rng(seed).integers(0, 6, (40, 300))
+    blocks = (distances[start : start + rows] for start in range(0, 40, rows))
+    assert_same(ranking.rank_distances(blocks, *labels), sorted_reference(distances, *labels))
+
+
+def test_does_not_depend_on_the_order_of_the_gallery():
+    data = make_data()
+    data["gallery"] = np.round(data["gallery"])  # many ties
+    shuffle = np.random.default_rng(1).permutation(300)
+    shuffled = data | {name: data[name][shuffle] for name in ("gallery", "gallery_ids", "gallery_cameras")}
+    first, second = ranking.rank(**data), ranking.rank(**shuffled)
+    np.testing.assert_array_equal(first.average_precisions, second.average_precisions)
+
+
+def test_a_model_that_tells_nobody_apart_gets_nothing():
+    labels = [np.array(values) for values in ([1, 2], [1, 2, 3], [1, 1], [2, 2, 2])]
+    result = ranking.rank_distances([np.zeros((2, 3))], *labels)
+    assert result.rank1 == 0
+    assert result.mean_ap == pytest.approx(1 / 3)
+
+
+def test_metrics_by_hand():
+    # Ranking of the one query: ignored (its own camera), right, wrong, junk, right.
+    labels = [np.array(values) for values in ([5], [5, 5, 7, -1, 5], [1], [1, 2, 1, 2, 3])]
+    result = ranking.rank_distances([np.array([[0.0, 0.1, 0.2, 0.3, 0.4]])], *labels)
+    assert result.rank1 == 1
+    assert result.mean_ap == pytest.approx((1 + 2 / 3) / 2)
+    assert result.mean_ap_trapezoid == pytest.approx((1 + (1 / 2 + 2 / 3) / 2) / 2)
+    assert result.mean_inp == pytest.approx(2 / 3)
+    assert result.chance_rank1 == pytest.approx(2 / 3)
+    assert result.first_matches.tolist() == [1]
+
+
+def test_queries_without_a_match_are_left_out_and_counted():
+    labels = [np.array(values) for values in ([1, 2, 9, -1], [1, 2, -1], [1, 1, 1, 1], [2, 1, 2])]
+    result = ranking.rank_distances([np.random.default_rng(0).random((4, 3))], *labels)
+    assert (result.queries, result.queries_left_out) == (1, 3)
+    assert np.isnan(result.average_precisions).tolist() == [False, True, True, True]
+
+
+def test_same_numbers_again_and_inputs_untouched():
+    data = make_data()
+    kept = {name: values.copy() for name, values in data.items()}
+    assert ranking.rank(**data).mean_ap == ranking.rank(**data).mean_ap
+    for name, values in kept.items():
+        np.testing.assert_array_equal(data[name], values)
+    distances = np.random.default_rng(0).random((40, 300))
+    before = distances.copy()
+    ranking.rank_distances([distances], *labels_of(data))
+    np.testing.assert_array_equal(distances, before)
+
+
+def test_length_of_descriptors_does_not_matter():
+    data = make_data()
+    scaled = data | {"gallery": data["gallery"] * np.logspace(-30, 30, 300)[:, None].astype(np.float32)}
+    assert ranking.rank(**scaled).mean_ap == pytest.approx(ranking.rank(**data).mean_ap, abs=1e-4)
+
+
+def test_chance_is_what_random_orders_give():
+    data = make_data(queries=200)
+    chance = ranking.chance_rank1(*labels_of(data))
+    rng = np.random.default_rng(0)
+    drawn = [ranking.rank_distances([rng.random((200, 300))], *labels_of(data)).rank1 for _ in range(100)]
+    assert np.mean(drawn) == pytest.approx(chance, abs=4 * np.std(drawn) / 10)
+
+
+def test_nearest_agrees_with_the_ranking():
+    data = make_data()
+    result = ranking.rank(**data)
+    for query, images in enumerate(ranking.nearest(**data, count=10)):
+        right = data["gallery_ids"][images] == data["query_ids"][query]
+        assert not (right & (data["gallery_cameras"][images] == data["query_cameras"][query])).any()
+        assert -1 not in data["gallery_ids"][images]
+        first = result.first_matches[query]
+        assert (np.flatnonzero(right)[0] + 1 if right.any() else 0) == (first if first <= 10 else 0)
+
+
+def test_camera_pairs_agree_with_ranking_one_pair_at_a_time():
+    data = make_data(queries=80)
+    table = ranking.camera_pairs(**data)
+    assert (table.query_camera != table.gallery_camera).all()
+    for row in table.itertuples():
+        chosen = {"query": data["query_cameras"] == row.query_camera}
+        chosen["gallery"] = data["gallery_cameras"] == row.gallery_camera
+        alone = ranking.rank(**{name: values[chosen[name.split("_")[0]]] for name, values in data.items()})
+        assert (row.queries, row.rank1, row.mAP) == (alone.queries, alone.rank1, pytest.approx(alone.mean_ap))
+
+
+@pytest.mark.parametrize(
+    ("argument", "value"),
+    [
+        ("query", np.zeros((40, 8))),
+        ("gallery", np.full((300, 8), np.nan)),
+        ("gallery", np.full((300, 8), np.inf)),
+        ("gallery", np.zeros((0, 8))),
+        ("query", np.ones(8)),
+        ("gallery", np.ones((300, 9))),
+        ("query_ids", np.ones(39, int)),
+        ("gallery_ids", np.ones(301, int)),
+        ("query_cameras", np.ones(41, int)),
+        ("gallery_cameras", np.ones(3, int)),
+        ("gallery_ids", np.ones(300)),
+    ],
+)
+@pytest.mark.parametrize("function", [ranking.rank, ranking.nearest, ranking.camera_pairs])
+def test_bad_input_is_named(function, argument, value):
+    data = make_data() | {argument: value}
+    name = argument.replace("_ids", "_(ids|cameras)")
+    with pytest.raises(InputError, match=rf"^{name}: ") as error:
+        function(**data)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("function", [ranking.rank, ranking.camera_pairs])
+def test_no_query_with_a_match_is_named(function):
+    with pytest.raises(InputError, match=r"^query_ids: no query"):
+        function(**make_data() | {"query_ids": np.full(40, 99)})
+
+
+@pytest.mark.parametrize(
+    "blocks",
+    [
+        [],
+        [np.zeros((39, 300))],
+        [np.zeros((40, 300)), np.zeros((1, 300))],
+        [np.zeros((40, 299))],
+        [np.full((40, 300), np.nan)],
+        [np.full((40, 300), np.inf)],
+    ],
+)
+def test_distances_that_do_not_fit_are_named(blocks):
+    with pytest.raises(InputError, match=r"^blocks: "):
+        ranking.rank_distances(blocks, *labels_of(make_data()))
