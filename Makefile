@@ -3,13 +3,16 @@ PYTHON ?= python3
 VENV ?= .venv
 IN_VENV = $(VENV)/bin/python
 
-.PHONY: setup demo test lint bench
+.PHONY: setup demo test test-slow lint bench
 
 demo: setup
 	$(IN_VENV) -m experiments.demo
 
 test: setup
-	$(IN_VENV) -m pytest
+	$(IN_VENV) -m pytest -m "not slow"
+
+test-slow: setup
+	$(IN_VENV) -m pytest -m slow
 
 lint: setup
 	$(IN_VENV) -m ruff check . && $(IN_VENV) -m ruff format --check .
