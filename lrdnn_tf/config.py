@@ -1,9 +1,6 @@
 """What a model is and how a phase trains it: two frozen dataclasses, written as config.json beside every checkpoint."""
 
 import dataclasses
-import json
-import os
-import pathlib
 
 from lrdnn_tf.attributes import AttributeTask
 from pose_pretrain.errors import InputError
@@ -77,13 +74,6 @@ class TrainingConfig:
         for field in ("epochs", "batch_size", "learning_rate", "decay"):
             if getattr(self, field) <= 0:
                 raise InputError(f"{field}={getattr(self, field)} must be above 0")
-
-
-def write_json(path: pathlib.Path, content: dict) -> None:
-    """Writes content under a temporary name first, so that a reader never meets half a file."""
-    temporary = path.with_name(f".{path.name}.part")
-    temporary.write_text(json.dumps(content, indent=2) + "\n")
-    os.replace(temporary, path)
 
 
 def to_json(config: ModelConfig | TrainingConfig) -> dict:

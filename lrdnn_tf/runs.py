@@ -7,7 +7,6 @@ runs/NAME/PHASE/metrics.csv         losses and accuracies, one line an epoch
 runs/NAME/PHASE/tensorboard/        the same as curves
 """
 
-import json
 import os
 import pathlib
 
@@ -16,6 +15,7 @@ import tf_keras as keras
 from lrdnn_tf.config import ModelConfig, model_config_from_json
 from lrdnn_tf.model.lrdnn import build_model
 from pose_pretrain.errors import InputError
+from pose_pretrain.training_files import CONFIG_FILE, WEIGHTS_FILE, read_json
 
 PHASES = ("identity", "attributes", "fusion")
 
@@ -28,11 +28,11 @@ def phase_dir(run_dir: str | os.PathLike, phase: str) -> pathlib.Path:
 
 
 def config_path(run_dir: str | os.PathLike, phase: str) -> pathlib.Path:
-    return phase_dir(run_dir, phase) / "config.json"
+    return phase_dir(run_dir, phase) / CONFIG_FILE
 
 
 def weights_path(run_dir: str | os.PathLike, phase: str) -> pathlib.Path:
-    return phase_dir(run_dir, phase) / "model.weights.h5"
+    return phase_dir(run_dir, phase) / WEIGHTS_FILE
 
 
 def trained_phases(run_dir: str | os.PathLike) -> list[str]:
@@ -47,12 +47,9 @@ def read_config(run_dir: str | os.PathLike, phase: str) -> dict:
         InputError: The phase was not started here, or its config.json is not readable.
     """
     path = config_path(run_dir, phase)
-    try:
-        return json.loads(path.read_text())
-    except FileNotFoundError:
-        raise InputError(f"no {phase} phase in {run_dir}: {_how_to_train(run_dir, phase)}") from None
-    except (OSError, json.JSONDecodeError) as error:
-        raise InputError(f"cannot read {path}: {error}") from None
+    if not path.exists():
+        raise InputError(f"no {phase} phase in {run_dir}: {_how_to_train(run_dir, phase)}")
+    return read_json(path)
 
 
 def load_model(run_dir: str | os.PathLike, phase: str) -> tuple[keras.Model, ModelConfig]:

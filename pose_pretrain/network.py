@@ -4,27 +4,21 @@ import json
 import os
 import pathlib
 
-import h5py
 import tensorflow as tf
 import tf_keras as keras
 
 from pose_pretrain.errors import InputError
+from pose_pretrain.imagenet import CaffePreprocessing, load_application_weights
 from pose_pretrain.skeleton import AFFINITY_MAPS, CONFIDENCE_MAPS
+from pose_pretrain.training_files import CONFIG_FILE, WEIGHTS_FILE, save_weights, write_json
 
 STRIDE = 8  # input pixels per map cell
 STAGES = 3
 STREAMS = (("confidence", CONFIDENCE_MAPS), ("affinity", AFFINITY_MAPS))
 
-WEIGHTS_FILE = "weights.weights.h5"
-CONFIG_FILE = "config.json"
 
 # Channels of VGG-19's first ten convolutions; a max pool stands between the blocks.
 _VGG_BLOCKS = ((64, 64), (128, 128), (256, 256, 256, 256), (512, 512))
-_VGG_LAYERS = tuple(
-    f"block{block}_conv{conv}"
-    for block, channels in enumerate(_VGG_BLOCKS, 1)
-    for conv, _ in enumerate(channels, 1)
-)  # fmt: skip
 
 
 def build_pose_network(height: int | None, width: int | None, pose_width: float = 1.0) -> keras.Model:
@@ -69,26 +63,18 @@ def load_imagenet_weights(network: keras.Model, weights: str) -> None:
 
     Args:
         network: A network of build_pose_network with pose_width 1.
-        weights: "imagenet" fetches Keras' own file (or takes it from Keras' cache), "none" does nothing,
-            anything else is the path of such a file (Keras' VGG-19 weights in HDF5, with or without top).
+        weights: "imagenet" (Keras fetches and caches them), "none", or the path of Keras' VGG-19 weights.
 
     Raises:
-        InputError: the file cannot be fetched, read, or does not fit the network.
+        InputError: The weights cannot be fetched or read, or do not fit the network.
     """
-    if weights == "none":
-        return
-    if network.get_layer(_VGG_LAYERS[0]).filters != _VGG_BLOCKS[0][0]:
+    if weights != "none" and network.get_layer("block1_conv1").filters != _VGG_BLOCKS[0][0]:
         raise InputError("VGG-19's weights only fit pose_width=1: use --pose_width=1 or --imagenet_weights=none")
-    if weights == "imagenet":
-        vgg19 = _fetch_vgg19()
-        for name in _VGG_LAYERS:
-            network.get_layer(name).set_weights(vgg19.get_layer(name).get_weights())
-    else:
-        _load_vgg19_file(network, weights)
+    load_application_weights(network, keras.applications.VGG19, weights)
 
 
 def save_pose_network(network: keras.Model, pose_dir: str | os.PathLike, config: dict) -> None:
-    """Writes weights.weights.h5 and config.json into pose_dir, each under a temporary name first.
+    """Writes model.weights.h5 and config.json into pose_dir, each under a temporary name first.
 
     Args:
         network: The trained network.
@@ -97,13 +83,8 @@ def save_pose_network(network: keras.Model, pose_dir: str | os.PathLike, config:
     """
     pose_dir = pathlib.Path(pose_dir)
     pose_dir.mkdir(parents=True, exist_ok=True)
-    # Keras looks at the ending of the name, so the temporary one keeps it.
-    network.save_weights(pose_dir / f"writing.{WEIGHTS_FILE}")
-    (pose_dir / f"writing.{CONFIG_FILE}").write_text(
-        json.dumps({"pose_width": config["pose_width"]} | config, indent=2)
-    )
-    for name in (CONFIG_FILE, WEIGHTS_FILE):
-        (pose_dir / f"writing.{name}").replace(pose_dir / name)
+    write_json(pose_dir / CONFIG_FILE, {"pose_width": config["pose_width"]} | config)
+    save_weights(network, pose_dir / WEIGHTS_FILE)
 
 
 def load_pose_network(pose_dir: str | os.PathLike, height: int | None, width: int | None) -> keras.Model:
@@ -129,17 +110,6 @@ def load_pose_network(pose_dir: str | os.PathLike, height: int | None, width: in
     except (OSError, KeyError, ValueError) as error:
         raise InputError(f"{damaged}: {WEIGHTS_FILE} does not fit pose_width={pose_width} ({error})") from error
     return network
-
-
-@keras.utils.register_keras_serializable("pose_pretrain")
-class CaffePreprocessing(keras.layers.Layer):
-    """RGB 0..255 to what VGG-19's ImageNet weights were trained on: BGR with ImageNet's mean taken off."""
-
-    def __init__(self, **kwargs):
-        super().__init__(**(kwargs | {"dtype": "float32"}))
-
-    def call(self, images: tf.Tensor) -> tf.Tensor:
-        return tf.reverse(images, [-1]) - tf.constant([103.939, 116.779, 123.68])
 
 
 def _stage0(image: tf.Tensor, pose_width: float) -> tf.Tensor:
@@ -176,30 +146,3 @@ def _conv(x: tf.Tensor, filters: int, kernel: int, name: str, pose_width: float)
         # Keras' momentum of 0.99 would not have caught up after the few hundred steps of a short training.
         x = keras.layers.BatchNormalization(momentum=0.9, name=f"{name}_bn")(x)
     return keras.layers.ReLU(name=f"{name}_relu")(x)
-
-
-def _fetch_vgg19() -> keras.Model:
-    try:
-        return keras.applications.VGG19(include_top=False, weights="imagenet")
-    except Exception as error:  # Keras raises a bare Exception when a download fails
-        raise InputError(
-            "VGG-19's ImageNet weights could not be fetched (is this machine offline?): give their file with "
-            "--imagenet_weights=PATH, or start from nothing with --imagenet_weights=none"
-        ) from error
-
-
-def _load_vgg19_file(network: keras.Model, path: str) -> None:
-    if not os.path.isfile(path):
-        raise InputError(
-            f"no file {path}: --imagenet_weights takes imagenet, none or the path of Keras' VGG-19 weights"
-        )
-    try:
-        with h5py.File(path, "r") as file:
-            stored = file.get("model_weights", file)  # whole models keep their weights one level down
-            missing = [name for name in _VGG_LAYERS if name not in stored]
-        if not missing:
-            network.load_weights(path, by_name=True)
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} does not hold VGG-19's weights as Keras writes them (HDF5): {error}") from error
-    if missing:
-        raise InputError(f"{path} does not hold VGG-19's weights: no layer {missing[0]}")

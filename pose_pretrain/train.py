@@ -1,34 +1,27 @@
 """Pose pretraining from a converted dataset to weights: `pretrain`.
 
 runs/NAME/pose/config.json          the network and how it was trained
-runs/NAME/pose/weights.weights.h5   the trained weights, there only once training is complete
+runs/NAME/pose/model.weights.h5   the trained weights, there only once training is complete
 runs/NAME/pose/checkpoints/         the newest states, which an interrupted training goes on from
 runs/NAME/pose/metrics.csv          the loss and its parts per stage and stream, a line an epoch
 runs/NAME/pose/tensorboard/         the same as curves, with overlays
 """
 
 import dataclasses
-import json
-import math
 import os
 import pathlib
-import sys
-import time
 
 import cv2
 import numpy as np
-import pandas as pd
 import tensorflow as tf
 import tf_keras as keras
-from tqdm import tqdm
 
+from pose_pretrain.callbacks import Checkpoints, Due, MetricsTable, Progress, StopOnNonFinite
 from pose_pretrain.errors import InputError
 from pose_pretrain.evaluate import PoseScores, boxes_in_crops, evaluate, final_maps, find_keypoints, report
 from pose_pretrain.loss import map_loss, weighted_targets
 from pose_pretrain.network import (
-    CONFIG_FILE,
     STAGES,
-    WEIGHTS_FILE,
     build_pose_network,
     load_imagenet_weights,
     load_pose_network,
@@ -36,10 +29,10 @@ from pose_pretrain.network import (
 )
 from pose_pretrain.pictures import draw_panel
 from pose_pretrain.pipeline import PoseDataset, evaluation_people, steps_per_epoch, training_batches
+from pose_pretrain.training_files import CONFIG_FILE, WEIGHTS_FILE, read_json, refuse_other_config, write_json
 
 # Checkpoints and overlays come after an epoch, but not more often than this: epochs of small sets last a second.
 _SECONDS_BETWEEN_CHECKPOINTS = 60
-_CHECKPOINTS_KEPT = 3
 _PICTURES = 8
 
 
@@ -96,7 +89,8 @@ def pretrain(dataset: PoseDataset, run_dir: str | os.PathLike, config: PoseConfi
             stops being a number.
     """
     pose_dir = pathlib.Path(run_dir) / "pose"
-    _check_config(pose_dir, config)
+    if (pose_dir / CONFIG_FILE).is_file():
+        refuse_other_config(pose_dir, read_json(pose_dir / CONFIG_FILE), dataclasses.asdict(config))
     if (pose_dir / WEIGHTS_FILE).is_file():
         print(f"pose: already trained, {pose_dir / WEIGHTS_FILE}")
         return load_pose_network(pose_dir, config.height, config.width)
@@ -105,12 +99,13 @@ def pretrain(dataset: PoseDataset, run_dir: str | os.PathLike, config: PoseConfi
     network = build_pose_network(config.height, config.width, config.pose_width)
     network.compile(keras.optimizers.Adam(config.learning_rate), loss=[map_loss] * (2 * STAGES))
     steps = steps_per_epoch(dataset, config.batch_size)
-    checkpoints = _Checkpoints(network, pose_dir / "checkpoints")
+    batch_size = min(config.batch_size, dataset.examples("train"))
+    checkpoints = Checkpoints(network, pose_dir / "checkpoints", _SECONDS_BETWEEN_CHECKPOINTS)
     first_epoch = checkpoints.restore()
     if first_epoch == 0:
         load_imagenet_weights(network, config.imagenet_weights)
         pose_dir.mkdir(parents=True, exist_ok=True)
-        (pose_dir / CONFIG_FILE).write_text(json.dumps(dataclasses.asdict(config), indent=2))
+        write_json(pose_dir / CONFIG_FILE, dataclasses.asdict(config))
 
     batches = training_batches(
         dataset,
@@ -131,9 +126,9 @@ def pretrain(dataset: PoseDataset, run_dir: str | os.PathLike, config: PoseConfi
         verbose=0,
         callbacks=[
             keras.callbacks.LearningRateScheduler(lambda epoch: config.learning_rate * config.decay**epoch),
-            _StopOnNonFinite(),
-            _Progress(config.epochs, steps, min(config.batch_size, dataset.examples("train")), first_epoch),
-            _MetricsTable(pose_dir / "metrics.csv", first_epoch),
+            StopOnNonFinite(),
+            Progress("pose", config.epochs, steps, batch_size, first_epoch, {"loss": "{:.2f}"}),
+            MetricsTable(pose_dir / "metrics.csv", first_epoch),
             keras.callbacks.TensorBoard(pose_dir / "tensorboard", write_graph=False),
             _Overlays(dataset, config, pose_dir / "tensorboard" / "pictures"),
             checkpoints,
@@ -157,7 +152,7 @@ def report_run(
     print(report(scores))
     scores.table.to_csv(pose_dir / "keypoints.csv")
     numbers = {"split": split, "flip": flip, "pck": scores.pck, **scores.oks}
-    (pose_dir / "scores.json").write_text(json.dumps(numbers, indent=2))
+    write_json(pose_dir / "scores.json", numbers)
     write_pictures(network, dataset, split, config, pose_dir / "pictures")
     print(f"overlays of maps, limbs and keypoints: {pose_dir / 'pictures'}")
     return scores
@@ -179,110 +174,6 @@ def _for_fit(images: tf.Tensor, maps: dict[str, tf.Tensor]) -> tuple[tf.Tensor, 
     return images, streams * STAGES
 
 
-def _check_config(pose_dir: pathlib.Path, config: PoseConfig) -> None:
-    """A folder that was begun with another config is not gone on with."""
-    path = pose_dir / CONFIG_FILE
-    if not path.is_file():
-        return
-    try:
-        begun = json.loads(path.read_text())
-    except ValueError as error:
-        raise InputError(f"{path} cannot be read, delete {pose_dir} to train again: {error}") from error
-    differences = [
-        f"{name} {begun.get(name)!r} there, {value!r} here"
-        for name, value in dataclasses.asdict(config).items()
-        if begun.get(name) != value
-    ]
-    if differences:
-        raise InputError(
-            f"{pose_dir} was begun with another config ({'; '.join(differences)}): "
-            "use the same flags, another --run_dir, or delete that folder"
-        )
-
-
-class _Checkpoints(keras.callbacks.Callback):
-    """Saves network and optimizer from time to time, after an epoch."""
-
-    def __init__(self, network: keras.Model, folder: pathlib.Path):
-        super().__init__()
-        self.epochs_done = tf.Variable(0, dtype=tf.int64, trainable=False)
-        checkpoint = tf.train.Checkpoint(network=network, optimizer=network.optimizer, epochs_done=self.epochs_done)
-        self.manager = tf.train.CheckpointManager(checkpoint, folder, max_to_keep=_CHECKPOINTS_KEPT)
-        self.due = _Due()
-
-    def restore(self) -> int:
-        """Loads the newest state, if there is one. Returns the number of epochs already done."""
-        if self.manager.restore_or_initialize():
-            print(f"pose: going on after epoch {int(self.epochs_done)}")
-        return int(self.epochs_done)
-
-    def on_epoch_end(self, epoch, logs=None):
-        if self.due():
-            self.epochs_done.assign(epoch + 1)
-            self.manager.save(checkpoint_number=epoch + 1)
-
-
-class _Progress(keras.callbacks.Callback):
-    """One bar over the whole training, with images a second and the time left; a line an epoch where no one watches."""
-
-    def __init__(self, epochs: int, steps: int, batch_size: int, first_epoch: int):
-        super().__init__()
-        self.epochs, self.steps, self.batch_size, self.first_epoch = epochs, steps, batch_size, first_epoch
-
-    def on_train_begin(self, logs=None):
-        images = self.steps * self.batch_size
-        self.bar = tqdm(
-            total=self.epochs * images,
-            initial=self.first_epoch * images,
-            desc="pose",
-            unit="img",
-            disable=not sys.stderr.isatty(),
-            dynamic_ncols=True,
-        )
-
-    def on_epoch_begin(self, epoch, logs=None):
-        self.epoch_started = time.perf_counter()
-
-    def on_train_batch_end(self, batch, logs=None):
-        self.bar.update(self.batch_size)
-
-    def on_epoch_end(self, epoch, logs=None):
-        logs["images_per_second"] = self.steps * self.batch_size / (time.perf_counter() - self.epoch_started)
-        self.bar.set_postfix_str(f"epoch {epoch + 1}/{self.epochs}  loss {logs['loss']:.2f}")
-        if self.bar.disable:
-            speed = f"{logs['images_per_second']:.0f} img/s"
-            print(f"pose epoch {epoch + 1}/{self.epochs}  loss {logs['loss']:.2f}  {speed}", flush=True)
-
-    def on_train_end(self, logs=None):
-        self.bar.close()
-
-
-class _MetricsTable(keras.callbacks.Callback):
-    """A line an epoch in metrics.csv; lines of epochs that are done again go."""
-
-    def __init__(self, path: pathlib.Path, first_epoch: int):
-        super().__init__()
-        self.path = path
-        if path.is_file():
-            table = pd.read_csv(path)
-            table[table["epoch"] <= first_epoch].to_csv(path, index=False)
-
-    def on_epoch_end(self, epoch, logs=None):
-        line = pd.DataFrame([{"epoch": epoch + 1} | logs])
-        line.to_csv(self.path, mode="a", index=False, header=not self.path.is_file())
-
-
-class _StopOnNonFinite(keras.callbacks.Callback):
-    """Ends training with a clear line at the first loss that is NaN or infinite."""
-
-    def on_train_batch_end(self, batch, logs=None):
-        if not math.isfinite(logs["loss"]):
-            raise InputError(
-                f"the pose loss is {logs['loss']} at step {int(self.model.optimizer.iterations)}: "
-                "try a lower --learning_rate; the last checkpoint is kept"
-            )
-
-
 class _Overlays(keras.callbacks.Callback):
     """Maps and keypoints of a few people in TensorBoard, from time to time."""
 
@@ -291,7 +182,7 @@ class _Overlays(keras.callbacks.Callback):
         split = "val" if "val" in dataset.splits else "train"
         self.crops = evaluation_people(dataset, split, config.height, config.width, _PICTURES).take(1)
         self.writer = tf.summary.create_file_writer(str(folder))
-        self.due = _Due()
+        self.due = Due(_SECONDS_BETWEEN_CHECKPOINTS)
 
     def on_epoch_end(self, epoch, logs=None):
         if self.due():
@@ -307,16 +198,3 @@ def panels(network: keras.Model, people: dict[str, tf.Tensor]) -> np.ndarray:
     found = find_keypoints(confidence, boxes)
     images = people["image"].numpy()
     return np.stack([draw_panel(*person) for person in zip(images, confidence, affinity, found, strict=True)])
-
-
-class _Due:
-    """Says yes when called for the first time in a while."""
-
-    def __init__(self):
-        self.last = time.monotonic()
-
-    def __call__(self) -> bool:
-        if time.monotonic() - self.last < _SECONDS_BETWEEN_CHECKPOINTS:
-            return False
-        self.last = time.monotonic()
-        return True

@@ -10,14 +10,17 @@ import tensorflow as tf
 import tf_keras as keras
 
 from lrdnn_tf import runs
-from lrdnn_tf.config import ModelConfig, TrainingConfig, to_json, write_json
+from lrdnn_tf.config import ModelConfig, TrainingConfig, to_json
 from lrdnn_tf.data.dataset import Dataset
 from lrdnn_tf.data.pipeline import training_batches
 from lrdnn_tf.model.lrdnn import EMBEDDING, IDENTITY, build_model
-from lrdnn_tf.training.callbacks import CheckpointEachEpoch, Progress, StopOnNonFinite
 from lrdnn_tf.training.losses import KnownAccuracy, known_cross_entropy, loss_weights
 from lrdnn_tf.training.phases import load_start_weights
+from pose_pretrain.callbacks import Checkpoints, MetricsTable, Progress, StopOnNonFinite
 from pose_pretrain.errors import InputError
+from pose_pretrain.training_files import refuse_other_config, save_weights, write_json
+
+_SHOWN = {"loss": "{:.3f}", "identity_accuracy": "{:.1%}"}
 
 
 def train_phase(
@@ -49,7 +52,9 @@ def train_phase(
     weights = runs.weights_path(run_dir, phase)
     steps = _steps_per_epoch(dataset, training.batch_size)
     config = {"phase": phase, "model": to_json(model_config), "training": to_json(training)}
-    _check_folder(run_dir, phase, config)
+    if runs.config_path(run_dir, phase).exists():
+        begun = runs.read_config(run_dir, phase)
+        refuse_other_config(folder, begun["model"] | begun["training"], config["model"] | config["training"])
     if weights.is_file():
         print(f"{phase}: already trained, {weights}")
         return weights
@@ -60,7 +65,7 @@ def train_phase(
     folder.mkdir(parents=True, exist_ok=True)
     write_json(runs.config_path(run_dir, phase), config | _origin(dataset))
     _compile(model, training, steps)
-    checkpoints = CheckpointEachEpoch(model, folder / "checkpoints")
+    checkpoints = Checkpoints(model, folder / "checkpoints")
     first_epoch = checkpoints.restore()
     batches = training_batches(
         dataset, model_config.height, model_config.width, training.batch_size, training.seed, first_epoch
@@ -73,13 +78,14 @@ def train_phase(
         verbose=0,
         callbacks=[
             StopOnNonFinite(),
-            Progress(phase, training.epochs, steps, training.batch_size, first_epoch),
-            keras.callbacks.CSVLogger(folder / "metrics.csv", append=first_epoch > 0),
+            Progress(phase, training.epochs, steps, training.batch_size, first_epoch, _SHOWN),
+            MetricsTable(folder / "metrics.csv", first_epoch),
             keras.callbacks.TensorBoard(folder / "tensorboard", write_graph=False),
             checkpoints,
         ],
     )
-    return _save_weights(model, weights)
+    save_weights(model, weights)
+    return weights
 
 
 def _steps_per_epoch(dataset: Dataset, batch_size: int) -> int:
@@ -106,31 +112,7 @@ def _labels_of(batches: tf.data.Dataset, outputs: Iterable[str]) -> tf.data.Data
     return batches.map(lambda images, labels: (images, {task: labels[task] for task in outputs if task in labels}))
 
 
-def _save_weights(model: keras.Model, path: pathlib.Path) -> pathlib.Path:
-    temporary = path.with_name(f"writing.{path.name}")
-    model.save_weights(temporary)
-    return temporary.replace(path)
-
-
 def _origin(dataset: Dataset) -> dict:
     """Where a model comes from: its dataset and the command that trained it."""
     command = shlex.join(["python", *sys.orig_argv[1:]])
     return {"dataset": {"name": dataset.name, "path": str(dataset.path)}, "command": command}
-
-
-def _check_folder(run_dir: str | os.PathLike, phase: str, config: dict) -> None:
-    """A folder that was begun with another config is not gone on with."""
-    if not runs.config_path(run_dir, phase).exists():
-        return
-    begun = runs.read_config(run_dir, phase)
-    differences = [
-        f"{field} {begun[part].get(field)!r} there, {value!r} here"
-        for part in ("model", "training")
-        for field, value in config[part].items()
-        if begun[part].get(field) != value
-    ]
-    if differences:
-        raise InputError(
-            f"{runs.phase_dir(run_dir, phase)} was begun with another config ({'; '.join(differences)}): "
-            "use the same flags, another --run_dir, or delete that folder"
-        )

@@ -1,6 +1,5 @@
 """The three phases (paper, section 4.3): what each trains, for how long, and what it starts from."""
 
-import json
 import pathlib
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -14,6 +13,7 @@ from lrdnn_tf.model.lrdnn import CLASSIFIER_SUFFIX, POSE_BRANCH
 from lrdnn_tf.model.main_branch import load_imagenet_weights
 from pose_pretrain.errors import InputError
 from pose_pretrain.network import load_pose_network
+from pose_pretrain.training_files import CONFIG_FILE, read_json
 
 
 class Phase(NamedTuple):
@@ -106,16 +106,11 @@ def pose_dir(run_dir: pathlib.Path) -> pathlib.Path:
 
 
 def _pose_width(run_dir: pathlib.Path) -> float:
-    config = pose_dir(run_dir) / "config.json"
-    try:
-        return json.loads(config.read_text())["pose_width"]
-    except FileNotFoundError:
-        raise InputError(
-            f"no pose network in {run_dir}: train it with "
-            f"python -m lrdnn_tf.pretrain_pose --run_dir={run_dir} --data_dir=POSE_DATASET"
-        ) from None
-    except (KeyError, TypeError, json.JSONDecodeError):
-        raise InputError(f"{config} is damaged: train the pose network again") from None
+    config = pose_dir(run_dir) / CONFIG_FILE
+    if not config.is_file():
+        how = f"train it with python -m lrdnn_tf.pretrain_pose --run_dir={run_dir} --data_dir=POSE_DATASET"
+        raise InputError(f"no pose network in {run_dir}: {how}")
+    return read_json(config)["pose_width"]
 
 
 def _check_same_road(before: ModelConfig, given: Mapping[str, Any], dataset: Dataset, earlier: str) -> None:

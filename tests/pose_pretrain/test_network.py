@@ -107,7 +107,7 @@ def test_vgg_weights_that_cannot_be_used_are_named(full, narrow, tmp_path, monke
         raise Exception("URL fetch failure")
 
     monkeypatch.setattr(keras.applications, "VGG19", offline)
-    with pytest.raises(InputError, match="offline"):
+    with pytest.raises(InputError, match=r"URL fetch failure.*--imagenet_weights=PATH"):
         load_imagenet_weights(full, "imagenet")
 
 
@@ -123,7 +123,7 @@ def test_saved_network_loads_at_another_size(narrow, images, tmp_path):
         w.assign(w + 0.01)
     save_pose_network(narrow, tmp_path / "pose", {"pose_width": 0.125, "note": "kept"})
     assert json.loads((tmp_path / "pose" / "config.json").read_text())["note"] == "kept"
-    assert sorted(path.name for path in (tmp_path / "pose").iterdir()) == ["config.json", "weights.weights.h5"]
+    assert sorted(path.name for path in (tmp_path / "pose").iterdir()) == ["config.json", "model.weights.h5"]
     wide = load_pose_network(tmp_path / "pose", 64, 64)
     same = load_pose_network(tmp_path / "pose", None, None)
     assert wide.input_shape == (None, 64, 64, 3)
@@ -137,7 +137,7 @@ def test_missing_and_damaged_networks_are_named(narrow, tmp_path):
     with pytest.raises(InputError, match="pretrain_pose"):
         load_pose_network(tmp_path, 64, 32)
     save_pose_network(narrow, tmp_path, {"pose_width": 0.125})
-    (tmp_path / "weights.weights.h5").write_bytes(b"torn")
+    (tmp_path / "model.weights.h5").write_bytes(b"torn")
     with pytest.raises(InputError, match="damaged"):
         load_pose_network(tmp_path, 64, 32)
     save_pose_network(narrow, tmp_path, {"pose_width": 0.5})

@@ -55,20 +55,20 @@ def test_a_trained_run_is_not_trained_again(trained, pose_dataset, monkeypatch, 
 @pytest.mark.slow
 def test_a_killed_run_goes_on_to_the_same_weights(trained, pose_dataset, tmp_path, monkeypatch):
     monkeypatch.setattr(train, "_SECONDS_BETWEEN_CHECKPOINTS", 0)
-    save = train._Checkpoints.on_epoch_end
+    save = train.Checkpoints.on_epoch_end
 
     def killed_after_two_epochs(self, epoch, logs=None):
         save(self, epoch, logs)
         if epoch == 1:
             raise Killed
 
-    monkeypatch.setattr(train._Checkpoints, "on_epoch_end", killed_after_two_epochs)
+    monkeypatch.setattr(train.Checkpoints, "on_epoch_end", killed_after_two_epochs)
     with pytest.raises(Killed):
         pretrain(pose_dataset, tmp_path, CONFIG)
     with pytest.raises(InputError, match="weights"):
         load_pose_network(tmp_path / "pose", 32, 32)  # half a training is not taken for a whole one
 
-    monkeypatch.setattr(train._Checkpoints, "on_epoch_end", save)
+    monkeypatch.setattr(train.Checkpoints, "on_epoch_end", save)
     network = pretrain(pose_dataset, tmp_path, CONFIG)
     assert pd.read_csv(tmp_path / "pose" / "metrics.csv")["epoch"].tolist() == list(range(1, 9))
     np.testing.assert_allclose(weights_of(network), weights_of(trained[1]), rtol=1e-3, atol=1e-3)
@@ -93,7 +93,7 @@ def test_report_scores_and_pictures(trained, pose_dataset, capsys):
 
 @pytest.mark.parametrize("loss", [float("nan"), float("inf")])
 def test_a_loss_that_is_no_number_ends_in_one_line(trained, loss):
-    stop = train._StopOnNonFinite()
+    stop = train.StopOnNonFinite()
     stop.set_model(trained[1])
     stop.on_train_batch_end(0, {"loss": 1.0})
     with pytest.raises(InputError, match="--learning_rate"):

@@ -8,9 +8,9 @@ from lrdnn_tf import runs
 from lrdnn_tf.config import ModelConfig, TrainingConfig
 from lrdnn_tf.model.lrdnn import build_model
 from lrdnn_tf.training import loop
-from lrdnn_tf.training.callbacks import CheckpointEachEpoch
 from lrdnn_tf.training.loop import train_phase
 from lrdnn_tf.training.phases import phase_config
+from pose_pretrain.callbacks import Checkpoints
 from pose_pretrain.errors import InputError
 
 SMALL = {"backbone": "small", "height": 64, "width": 32}
@@ -43,14 +43,14 @@ def test_an_interrupted_run_ends_on_the_same_weights(tiny_dataset, trained, tmp_
     class PowerCut(Exception):
         pass
 
-    save = CheckpointEachEpoch.on_epoch_end
+    save = Checkpoints.on_epoch_end
 
     def save_then_fail(self, epoch, logs=None):
         save(self, epoch, logs)
         if epoch == 1:
             raise PowerCut
 
-    monkeypatch.setattr(CheckpointEachEpoch, "on_epoch_end", save_then_fail)
+    monkeypatch.setattr(Checkpoints, "on_epoch_end", save_then_fail)
     with pytest.raises(PowerCut):
         train(tiny_dataset, tmp_path)
     assert runs.trained_phases(tmp_path) == []

@@ -1,0 +1,50 @@
+"""Files of a training folder: whole or not there, and never of two configs at once."""
+
+import json
+import os
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+import tf_keras as keras
+
+from pose_pretrain.errors import InputError
+
+CONFIG_FILE = "config.json"
+WEIGHTS_FILE = "model.weights.h5"  # there only once a training is complete
+
+
+def write_json(path: pathlib.Path, content: Mapping[str, Any]) -> None:
+    """Writes under a temporary name first, so that a reader never meets half a file."""
+    temporary = path.with_name(f"writing.{path.name}")
+    temporary.write_text(json.dumps(content, indent=2) + "\n")
+    temporary.replace(path)
+
+
+def read_json(path: pathlib.Path) -> dict:
+    """The content of a JSON file; InputError when it is not readable as one."""
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise InputError(f"cannot read {path} ({error}): delete {path.parent} to train again") from None
+
+
+def save_weights(model: keras.Model, path: pathlib.Path) -> None:
+    """The same for weights. Keras looks at the ending of the name, so the temporary one keeps it."""
+    temporary = path.with_name(f"writing.{path.name}")
+    model.save_weights(temporary)
+    temporary.replace(path)
+
+
+def refuse_other_config(folder: str | os.PathLike, begun: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
+    """Raises an InputError that shows the differences when a folder was begun with another config."""
+    differences = [
+        f"{name} {begun.get(name)!r} there, {value!r} here"
+        for name, value in wanted.items()
+        if begun.get(name) != value
+    ]
+    if differences:
+        raise InputError(
+            f"{folder} was begun with another config ({'; '.join(differences)}): "
+            "use the same flags, another --run_dir, or delete that folder"
+        )
