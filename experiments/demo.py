@@ -26,7 +26,7 @@ class Size:
     identities: int = 60
     pose_images: int = 700
     pose_width: float = 0.25
-    pose_epochs: int = 20
+    pose_epochs: int = 25
     identity_epochs: int = 30
     attributes_epochs: int = 15
     fusion_epochs: int = 12
@@ -45,7 +45,8 @@ def commands(run_dir: pathlib.Path, size: Size, started_at: float) -> Iterator[s
     yield f"data_prep.coco --raw_dir={raw}/coco --out_dir={poses} --name=rendered"
     yield (
         f"lrdnn_tf.pretrain_pose --run_dir={run_dir} --data_dir={poses} --height=128 --width=64"
-        f" --pose_width={size.pose_width} --imagenet_weights=none --epochs={size.pose_epochs} --learning_rate=1e-3"
+        f" --pose_width={size.pose_width} --imagenet_weights=none --epochs={size.pose_epochs} --batch_size=4"
+        " --learning_rate=5e-4 --decay=0.95 --rotation=10"
     )
     yield (
         f"{train} --phase=identity --backbone=small --height=128 --width=64 --epochs={size.identity_epochs}"

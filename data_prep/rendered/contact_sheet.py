@@ -64,27 +64,31 @@ def _write(image: np.ndarray, text: str, x: int, y: int, ink: tuple[int, int, in
 
 
 def write_contact_sheet(path: str | os.PathLike, seed: int = 0, people: int = 8) -> None:
-    """Writes the sheet as PNG.
+    """Writes the sheet; the ending of the name says in which format.
 
     Raises:
         InputError: if there is nobody to draw, or the file cannot be written.
     """
     if people < 1:
         raise InputError(f"--people={people}: at least 1 person is needed")
-    _, png = cv2.imencode(".png", contact_sheet(seed, people)[..., ::-1])
+    path = pathlib.Path(path)
+    if path.suffix not in (".png", ".jpg"):
+        raise InputError(f"--out={path}: name a .png or a .jpg file")
+    _, file = cv2.imencode(path.suffix, contact_sheet(seed, people)[..., ::-1])
     try:
-        pathlib.Path(path).write_bytes(png.tobytes())
+        path.write_bytes(file.tobytes())
     except OSError as error:
         raise InputError(f"{path}: cannot be written ({error.strerror})") from error
 
 
 def main() -> None:
-    write_contact_sheet(_OUT.value, _SEED.value, _PEOPLE.value)
-    print(f"wrote {_OUT.value}")
+    args = flags.FLAGS
+    write_contact_sheet(args.out, args.seed, args.people)
+    print(f"wrote {args.out}")
 
 
 if __name__ == "__main__":
-    _OUT = flags.DEFINE_string("out", None, "PNG to write.", required=True)
-    _SEED = flags.DEFINE_integer("seed", 0, "Of people, scenes and moments.", lower_bound=0)
-    _PEOPLE = flags.DEFINE_integer("people", 8, "How many.")
+    flags.DEFINE_string("out", None, "PNG or JPEG to write.", required=True)
+    flags.DEFINE_integer("seed", 0, "Of people, scenes and moments.", lower_bound=0)
+    flags.DEFINE_integer("people", 8, "How many.")
     binary.run(main)

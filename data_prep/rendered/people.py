@@ -130,7 +130,7 @@ def _creases(depth: np.ndarray, limb: np.ndarray, step: float) -> np.ndarray:
     """Darkens the rim of the figure and the edges where one limb passes before another: factors, float32."""
     kernel = np.ones((3, 3), np.uint8)
     edge = cv2.dilate(limb, kernel) != cv2.erode(limb, kernel)
-    behind = edge & (cv2.dilate(depth, kernel) - depth > step)
+    behind = edge & (cv2.dilate(depth, kernel) > depth + step)
     rim = edge & (cv2.erode(limb, kernel) == 0)
     return np.where(behind, 0.6, np.where(rim, 0.8, 1.0)).astype(np.float32)
 
