@@ -60,6 +60,8 @@ class TrainingConfig:
         learning_rate: Adam's rate in the first epoch.
         decay: Factor on the rate after every epoch.
         attribute_weight: Weight of the mean attribute loss beside the identity loss (equation 8: one form for both).
+        images_per_identity: K of identity-balanced batches, 0 for plain shuffling.
+        random_erasing: Probability that a part of a training image is erased.
         seed: Seed of initial weights, shuffling and augmentation.
     """
 
@@ -68,12 +70,18 @@ class TrainingConfig:
     learning_rate: float = 1e-4
     decay: float = 0.96
     attribute_weight: float = 1.0
+    images_per_identity: int = 0
+    random_erasing: float = 0.0
     seed: int = 0
 
     def __post_init__(self):
         for field in ("epochs", "batch_size", "learning_rate", "decay"):
             if getattr(self, field) <= 0:
                 raise InputError(f"{field}={getattr(self, field)} must be above 0")
+        if self.images_per_identity < 0:
+            raise InputError(f"images_per_identity={self.images_per_identity} must be 0 or more")
+        if not 0 <= self.random_erasing <= 1:
+            raise InputError(f"random_erasing={self.random_erasing} is no probability: 0 to 1")
 
 
 def to_json(config: ModelConfig | TrainingConfig) -> dict:

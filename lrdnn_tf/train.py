@@ -30,9 +30,11 @@ def main() -> None:
         learning_rate=args.learning_rate,
         decay=args.decay,
         attribute_weight=args.attribute_weight,
+        images_per_identity=args.images_per_identity,
+        random_erasing=args.random_erasing,
         seed=args.seed,
     )
-    train_phase(args.phase, dataset, run_dir, model_config, training, args.imagenet_weights)
+    train_phase(args.phase, dataset, run_dir, model_config, training, args.imagenet_weights, args.cache_images)
 
 
 if __name__ == "__main__":
@@ -48,6 +50,11 @@ if __name__ == "__main__":
         TrainingConfig.attribute_weight,
         "Weight of the mean attribute loss.",
     )
+    flags.DEFINE_integer(
+        "images_per_identity", TrainingConfig.images_per_identity, "Images of each identity in a batch; 0: no matter."
+    )
+    flags.DEFINE_float("random_erasing", TrainingConfig.random_erasing, "Probability of erasing a part of an image.")
+    flags.DEFINE_bool("cache_images", False, "Keep decoded images in memory: faster, 320 MB for Market-1501.")
     flags.DEFINE_integer("seed", TrainingConfig.seed, "Seed of initial weights, shuffling and augmentation.")
     flags.DEFINE_enum(
         "precision", "auto", PRECISIONS, "Number format; auto is mixed_float16 on a GPU with tensor cores."

@@ -3,27 +3,78 @@
 Because nothing here draws, a batch depends on (seed, epoch, index) alone, and a resumed run sees the same pixels.
 """
 
+import warnings
+from types import ModuleType
+
 import tensorflow as tf
 
-DRAWS = 3  # uniform numbers that flip_and_crop uses up: flip, crop row, crop column
+from pose_pretrain.errors import InputError
+
+FLIP_AND_CROP_DRAWS = 3  # uniform numbers that each function uses up
+ERASE_DRAWS = 5
+DRAWS = FLIP_AND_CROP_DRAWS + ERASE_DRAWS
+
+# Share of the image that is erased, and height / width of the patch: Zhong et al., "Random Erasing" (AAAI 2020).
+_ERASED_AREA = (0.02, 0.4)
+_ERASED_ASPECT = (0.3, 1 / 0.3)
+_ERASED_VALUE = 114.0  # the mean of ImageNet's channels: what an erased pixel holds, 0..255
 
 
-def flip_and_crop(image: tf.Tensor, draws: tf.Tensor) -> tf.Tensor:
+def flip_and_crop(pixels: tf.Tensor, draws: tf.Tensor) -> tf.Tensor:
     """Mirrors the image half of the time, pads it with black and crops it back to its size at a random place.
 
     The padding is 10 pixels for an image 256 high and in proportion for others. The paper does not
     say how it augments; this is common practice for re-identification.
 
     Args:
-        image: [height, width, channels], of static shape.
-        draws: float32 [DRAWS], uniform in [0, 1).
+        pixels: [height, width, channels], as decoded: before resizing there are fewer of them to move.
+        draws: float32 [FLIP_AND_CROP_DRAWS], uniform in [0, 1).
 
     Returns:
         An image of the same shape and dtype.
     """
-    height, width, channels = image.shape
-    padding = round(10 * height / 256)
-    image = tf.cond(draws[0] < 0.5, lambda: tf.reverse(image, [1]), lambda: image)
-    image = tf.pad(image, [[padding, padding], [padding, padding], [0, 0]])
-    corner = tf.cast(draws[1:3] * (2 * padding + 1), tf.int32)
-    return tf.slice(image, tf.concat([corner, [0]], axis=0), [height, width, channels])
+    size = tf.shape(pixels)
+    padding = tf.cast(tf.round(10 / 256 * tf.cast(size[0], tf.float32)), tf.int32)
+    pixels = tf.cond(draws[0] < 0.5, lambda: tf.reverse(pixels, [1]), lambda: pixels)
+    padded = tf.pad(pixels, padding * tf.constant([[1, 1], [1, 1], [0, 0]]))
+    corner = tf.cast(draws[1:3] * tf.cast(2 * padding + 1, tf.float32), tf.int32)
+    cropped = tf.slice(padded, tf.concat([corner, [0]], axis=0), size)
+    return tf.ensure_shape(cropped, pixels.shape)
+
+
+def random_erase(image: tf.Tensor, draws: tf.Tensor, probability: float) -> tf.Tensor:
+    """Paints a random rectangle of the image in one colour, through TensorFlow Addons.
+
+    A rectangle that reaches over the edge is cut off there, so somewhat less than the drawn area may go.
+
+    Args:
+        image: float32 [height, width, 3], 0..255, of static shape.
+        draws: float32 [ERASE_DRAWS], uniform in [0, 1).
+        probability: Of erasing at all.
+    """
+    height, width, _ = image.shape
+    area = height * width * (_ERASED_AREA[0] + draws[1] * (_ERASED_AREA[1] - _ERASED_AREA[0]))
+    low, high = (tf.math.log(ratio) for ratio in _ERASED_ASPECT)
+    aspect = tf.exp(low + draws[2] * (high - low))
+    sides = tf.sqrt(tf.stack([area * aspect, area / aspect]))
+    even_sides = 2 * tf.cast(tf.round(sides / 2), tf.int32)
+    centre = tf.cast(draws[3:5] * tf.constant([height, width], tf.float32), tf.int32)
+
+    def erased() -> tf.Tensor:
+        return addons().image.cutout(image[tf.newaxis], even_sides, centre[tf.newaxis], _ERASED_VALUE)[0]
+
+    return tf.cond(draws[0] < probability, erased, lambda: image)
+
+
+def addons() -> ModuleType:
+    """TensorFlow Addons; InputError where it is not installed (Python 3.12 and later have none)."""
+    try:
+        with warnings.catch_warnings():  # it announces its own end of life at every import
+            warnings.simplefilter("ignore")
+            import tensorflow_addons
+    except ImportError as error:
+        raise InputError(
+            f"random erasing needs TensorFlow Addons, which cannot be imported ({error}): "
+            "use Python 3.11 or earlier, or leave out --random_erasing"
+        ) from None
+    return tensorflow_addons

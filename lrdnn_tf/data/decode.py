@@ -13,8 +13,12 @@ def decode_image(image_bytes: tf.Tensor, height: int, width: int) -> tf.Tensor:
     Returns:
         float32 [height, width, 3], RGB, 0..255; see `resize_image`.
     """
-    pixels = tf.io.decode_image(image_bytes, channels=3, expand_animations=False)
-    return resize_image(pixels, height, width)
+    return resize_image(decode_pixels(image_bytes), height, width)
+
+
+def decode_pixels(image_bytes: tf.Tensor) -> tf.Tensor:
+    """The pixels of an image file as they are: uint8 [h, w, 3], RGB."""
+    return tf.ensure_shape(tf.io.decode_image(image_bytes, channels=3, expand_animations=False), (None, None, 3))
 
 
 def resize_image(pixels: tf.Tensor, height: int, width: int) -> tf.Tensor:

@@ -30,6 +30,7 @@ def train_phase(
     model_config: ModelConfig,
     training: TrainingConfig,
     imagenet_weights: str = "imagenet",
+    cache_images: bool = False,
 ) -> pathlib.Path:
     """Trains one phase and leaves it in run_dir/PHASE; goes on from the last epoch when it was interrupted.
 
@@ -40,6 +41,7 @@ def train_phase(
         model_config: From `lrdnn_tf.training.phases.phase_config`.
         training: Epochs, batch size and rates.
         imagenet_weights: What the identity phase starts from: "imagenet", "none" or a path.
+        cache_images: Keep decoded images in memory.
 
     Returns:
         The file of the trained weights.
@@ -68,7 +70,15 @@ def train_phase(
     checkpoints = Checkpoints(model, folder / "checkpoints")
     first_epoch = checkpoints.restore()
     batches = training_batches(
-        dataset, model_config.height, model_config.width, training.batch_size, training.seed, first_epoch
+        dataset,
+        model_config.height,
+        model_config.width,
+        training.batch_size,
+        training.seed,
+        first_epoch,
+        images_per_identity=training.images_per_identity,
+        random_erasing=training.random_erasing,
+        cache_images=cache_images,
     )
     model.fit(
         _labels_of(batches, model.output),

@@ -1,5 +1,7 @@
 """The three small parts below the pipeline."""
 
+import sys
+
 import cv2
 import numpy as np
 import pytest
@@ -7,6 +9,7 @@ import tensorflow as tf
 
 from lrdnn_tf.data import augment, records
 from lrdnn_tf.data.decode import decode_image
+from pose_pretrain.errors import InputError
 
 
 def _noise(height, width, channels=3):
@@ -63,6 +66,29 @@ def test_flip_and_crop_against_numpy(height, width, padding):
 def test_flip_and_crop_can_leave_an_image_alone():
     image = tf.constant(_noise(256, 128).astype(np.float32))
     np.testing.assert_array_equal(augment.flip_and_crop(image, tf.constant([0.7, 0.5, 0.5])), image)
+
+
+def test_erasing_paints_one_rectangle_of_the_drawn_size():
+    image = np.zeros((64, 32, 3), np.float32)
+    # Area 0.02 + 0.5 * 0.38 = 0.21 of 2048 pixels, aspect 1: a square of about 21 pixels around (32, 16).
+    erased = augment.random_erase(tf.constant(image), tf.constant([0.0, 0.5, 0.5, 0.5, 0.5]), 1.0).numpy()
+    expected = image.copy()
+    expected[22:42, 6:26] = erased[32, 16]
+    assert erased[32, 16].min() > 0
+    np.testing.assert_array_equal(erased, expected)
+
+
+def test_erasing_happens_with_its_probability():
+    image = tf.constant(_noise(64, 32).astype(np.float32))
+    for draw, probability, erases in [(0.3, 0.5, True), (0.5, 0.5, False), (0.0, 0.0, False), (0.99, 1.0, True)]:
+        erased = augment.random_erase(image, tf.constant([draw, 0.5, 0.5, 0.5, 0.5]), probability)
+        assert bool(tf.reduce_any(erased != image)) == erases
+
+
+def test_without_addons_erasing_says_what_to_do(monkeypatch):
+    monkeypatch.setitem(sys.modules, "tensorflow_addons", None)
+    with pytest.raises(InputError, match="leave out --random_erasing"):
+        augment.addons()
 
 
 EXAMPLE = {"image": b"\xff\x00", "path": "train/ä.jpg", "identity": 2, "label": 0, "camera": 3}

@@ -96,6 +96,48 @@ def test_augmentation_differs_between_epochs_and_examples(make_dataset):
     assert len(borders) >= 3
 
 
+def test_cached_pixels_give_the_same_batches(make_dataset):
+    dataset = make_dataset(20)
+    _assert_same(_take(dataset, 12, cache_images=True), _take(dataset, 12))
+
+
+def test_balanced_batches_hold_as_many_images_of_each_identity(make_dataset):
+    batches = _take(make_dataset(23), 30, batch_size=6, images_per_identity=3)
+    for images, labels in batches:
+        identities, counts = np.unique(labels["identity"], return_counts=True)
+        assert len(identities) == 2
+        assert set(counts) == {3}
+        np.testing.assert_array_equal(labels["identity"], _numbers(images) % 5)
+        assert len(set(_numbers(images))) == 6  # everybody has at least four images, so none repeats
+    assert set(_epoch(batches)) == set(range(23))
+
+
+def test_who_has_too_few_images_repeats_all_of_them():
+    labels = np.array([0, 0, 0, 1, 2, 2])
+    order = pipeline.balanced_order(labels, batch_size=6, images_per_identity=3)
+    for seed in range(5):
+        for start in range(0, 6, 3):
+            images = order(np.array([seed, 1]))[start : start + 3].numpy()
+            identity = labels[images[0]]
+            assert set(labels[images]) == {identity}
+            assert len(set(images)) == min(3, np.count_nonzero(labels == identity))
+
+
+def test_balanced_batches_resume_too(make_dataset):
+    dataset = make_dataset(20)
+    options = {"images_per_identity": 2, "random_erasing": 0.5}
+    uninterrupted = _take(dataset, 15, **options)
+    _assert_same(_take(dataset, 10, first_epoch=1, **options), uninterrupted[5:])
+
+
+@pytest.mark.parametrize("images_per_identity", [3, 5])
+def test_balanced_batches_that_cannot_be_filled(make_dataset, images_per_identity):
+    with pytest.raises(InputError, match="must be a multiple"):
+        _take(make_dataset(20), 1, batch_size=4, images_per_identity=images_per_identity)
+    with pytest.raises(InputError, match="at most the 5 training identities"):
+        _take(make_dataset(20), 1, batch_size=12, images_per_identity=2)
+
+
 @pytest.mark.parametrize("batch_size", [0, -1, 21])
 def test_batch_that_cannot_be_filled(make_dataset, batch_size):
     with pytest.raises(InputError, match=f"batch_size={batch_size}: .* 20 training images"):
