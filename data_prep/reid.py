@@ -1,6 +1,5 @@
 """What the converters of re-identification datasets share: raw folders to lists of crops, and those to a dataset."""
 
-import dataclasses
 import functools
 import os
 import pathlib
@@ -26,11 +25,19 @@ _IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp")
 
 
 class Crop(NamedTuple):
-    """One image of one person: path relative to the raw dataset, identity (-1 junk, 0 distractor), camera from 1."""
+    """One image of one person.
+
+    Attributes:
+        path: Relative to the raw dataset.
+        identity: -1 is junk, 0 a distractor.
+        camera: Counted from 1.
+        attributes: One class index per attribute task, -1 unknown.
+    """
 
     path: str
     identity: int
     camera: int
+    attributes: tuple[int, ...] = ()
 
 
 class Source(NamedTuple):
@@ -49,18 +56,6 @@ class Source(NamedTuple):
     label_file: str
     tasks: tuple[AttributeTask, ...]
     published_counts: Mapping[str, Mapping[str, int]]
-
-
-@dataclasses.dataclass(frozen=True)
-class AttributeLabels:
-    """The attribute tasks of a dataset, and for each split the classes of the identities that have labels."""
-
-    tasks: tuple[AttributeTask, ...] = ()
-    by_split: Mapping[str, Mapping[int, Sequence[int]]] = dataclasses.field(default_factory=dict)
-
-    def of(self, split: str, identity: int) -> Sequence[int]:
-        """One class index per task; all unknown for an identity without labels."""
-        return self.by_split.get(split, {}).get(identity, (UNKNOWN,) * len(self.tasks))
 
 
 def convert_folders(
@@ -92,13 +87,17 @@ def convert_folders(
         InputError: See find_crops, read_attribute_labels and convert.
     """
     name = name or source.name
-    label_path = attributes or _find_labels(pathlib.Path(raw_dir), source.label_file)
+    crops = find_crops(raw_dir, source.file_name)
+    tasks = ()
+    if label_path := attributes or _find_labels(pathlib.Path(raw_dir), source.label_file):
+        tasks = source.tasks
+        crops = _add_attributes(crops, read_attribute_labels(label_path, source.name), len(tasks))
     splits = convert(
         raw_dir,
         out_dir,
         name,
-        find_crops(raw_dir, source.file_name),
-        _read_labels(source, label_path) if label_path else AttributeLabels(),
+        tasks,
+        crops,
         shards=shards,
         skip_bad_images=skip_bad_images,
         command=command_line(
@@ -153,9 +152,10 @@ def convert(
     raw_dir: str | os.PathLike,
     out_dir: str | os.PathLike,
     name: str,
+    tasks: Sequence[AttributeTask],
     crops: Mapping[str, Sequence[Crop]],
-    labels: AttributeLabels,
     *,
+    identity_names: Mapping[str, int] | None = None,
     shards: int = 4,
     skip_bad_images: bool = False,
     command: str = "",
@@ -168,8 +168,9 @@ def convert(
         raw_dir: What the paths of the crops are relative to.
         out_dir: Folder to make; must not exist.
         name: Name of the dataset.
-        crops: The images of each split, in the order in which they are written.
-        labels: Attribute tasks and labels; empty for a dataset without.
+        tasks: The attribute tasks that the crops have classes of; empty for a dataset without.
+        crops: The images of train, query and gallery, in the order in which they are written.
+        identity_names: The numbers of the identities by their names, for a dataset that names them.
         shards: TFRecord files per split.
         skip_bad_images: Whether to leave out images that do not decode, and list them in dataset.json.
         command: Recorded in dataset.json.
@@ -181,34 +182,29 @@ def convert(
         InputError: out_dir exists or cannot be written, there is nobody in train, or images do not decode.
     """
     raw_dir = pathlib.Path(raw_dir)
-    kept = {split: [crop for crop in crops[split] if _is_kept(split, crop)] for split in crops}
-    identities = sorted({crop.identity for crop in kept.get("train", ())})
-    if not identities:
-        raise InputError(f"{raw_dir}: the training split has no person in it")
-    _warn(kept, crops, labels)
-    label_of = {identity: label for label, identity in enumerate(identities)}
+    kept = {split: [crop for crop in crops[split] if _is_kept(split, crop)] for split in SPLITS}
+    identities = _train_identities(raw_dir, kept["train"])
+    _warn_of_left_out(crops, kept)
     with shard_files.new_dataset(out_dir) as folder:
-        written = {
-            split: shard_files.write_split(
-                folder,
-                split,
-                kept[split],
-                path_of=lambda crop: raw_dir / crop.path,
-                encode=functools.partial(_encode, split=split, labels=labels, label_of=label_of),
-                shards=shards,
-            )
-            for split in crops
-        }
+        write = functools.partial(_write_split, folder, raw_dir, shards)
+        written = {split: write(split, kept[split], identities) for split in SPLITS}
         bad_images = [image for part in written.values() for image in part.bad_images]
         shard_files.check_bad_images(bad_images, skip_bad_images)
+        left = _train_identities(raw_dir, written["train"].items)
+        if left != identities:  # somebody has no image any more, and the labels must not keep their place
+            lost = shard_files.summarize(sorted(set(identities) - set(left)), "identities without a single good image")
+            logging.warning("train: left out %s", lost)
+            identities = left
+            written["train"] = write("train", written["train"].items, identities)
         splits = {split: _describe(crops[split], part) for split, part in written.items()}
         shard_files.write_description(
             folder,
             "reid",
             name,
-            attributes=[{"name": task.name, "classes": list(task.classes)} for task in labels.tasks],
+            attributes=[{"name": task.name, "classes": list(task.classes)} for task in tasks],
             identities=identities,
-            cameras=sorted({crop.camera for split in kept.values() for crop in split}),
+            identity_names=dict(identity_names or {}),
+            cameras=sorted({crop.camera for part in written.values() for crop in part.items}),
             splits=splits,
             skipped=bad_images,
             command=command,
@@ -236,12 +232,29 @@ def _is_kept(split: str, crop: Crop) -> bool:
     return crop.identity > DISTRACTOR or (crop.identity == DISTRACTOR and split != "train")
 
 
-def _encode(
-    crop: Crop, image: shard_files.ImageFile, split: str, labels: AttributeLabels, label_of: Mapping[int, int]
-) -> bytes:
-    label = label_of[crop.identity] if split == "train" else -1
-    attributes = labels.of(split, crop.identity)
-    return records.encode_example(image.content, crop.path, crop.identity, label, crop.camera, attributes)
+def _train_identities(raw_dir: pathlib.Path, crops: Sequence[Crop]) -> list[int]:
+    """The identities that training tells apart, in the order of their labels."""
+    if not crops:
+        raise InputError(f"{raw_dir}: the training split has no person in it")
+    return sorted({crop.identity for crop in crops})
+
+
+def _write_split(
+    folder: pathlib.Path,
+    raw_dir: pathlib.Path,
+    shards: int,
+    split: str,
+    crops: Sequence[Crop],
+    identities: Sequence[int],
+) -> shard_files.WrittenSplit:
+    label_of = {identity: label for label, identity in enumerate(identities)} if split == "train" else {}
+    encode = functools.partial(_encode, label_of=label_of)
+    return shard_files.write_split(folder, split, crops, lambda crop: raw_dir / crop.path, encode, shards)
+
+
+def _encode(crop: Crop, image: shard_files.ImageFile, label_of: Mapping[int, int]) -> bytes:
+    label = label_of.get(crop.identity, -1)
+    return records.encode_example(image.content, crop.path, crop.identity, label, crop.camera, crop.attributes)
 
 
 def _describe(crops: Sequence[Crop], written: shard_files.WrittenSplit) -> dict[str, Any]:
@@ -255,21 +268,10 @@ def _describe(crops: Sequence[Crop], written: shard_files.WrittenSplit) -> dict[
     }
 
 
-def _warn(kept: Mapping[str, Sequence[Crop]], crops: Mapping[str, Sequence[Crop]], labels: AttributeLabels) -> None:
-    """Says what looks odd in a raw dataset and still does not stop its conversion."""
+def _warn_of_left_out(crops: Mapping[str, Sequence[Crop]], kept: Mapping[str, Sequence[Crop]]) -> None:
     for split in ("train", "query"):
-        if dropped := len(crops.get(split, ())) - len(kept.get(split, ())):
+        if dropped := len(crops[split]) - len(kept[split]):
             logging.warning("%s: left out %d images that show no known person (junk, distractors)", split, dropped)
-    if not labels.tasks:
-        return
-    for split, rows in labels.by_split.items():
-        seen = {crop.identity for crop in kept[split] if crop.identity > DISTRACTOR}
-        if without := sorted(seen - set(rows)):
-            what = "identities without a row of attributes, all unknown"
-            logging.warning("%s: %s", split, shard_files.summarize(without, what))
-        if split != "query" and (unused := sorted(set(rows) - seen)):
-            what = "identities with a row of attributes and no image"
-            logging.warning("%s: %s", split, shard_files.summarize(unused, what))
 
 
 def _warn_of_other_counts(splits: Mapping[str, Mapping[str, Any]], published: Mapping[str, Mapping[str, int]]) -> None:
@@ -289,7 +291,23 @@ def _find_labels(raw_dir: pathlib.Path, file: str) -> pathlib.Path | None:
     return found[0]
 
 
-def _read_labels(source: Source, path: str | os.PathLike) -> AttributeLabels:
-    """The label files know train and test; query and gallery are both of test."""
-    labels = read_attribute_labels(path, source.name)
-    return AttributeLabels(source.tasks, {"train": labels["train"], "query": labels["test"], "gallery": labels["test"]})
+def _add_attributes(
+    crops: Mapping[str, Sequence[Crop]], labels: Mapping[str, Mapping[int, tuple[int, ...]]], tasks: int
+) -> dict[str, list[Crop]]:
+    """The crops with the classes of their identities, unknown without a row; warns where rows and images differ.
+
+    The label files know train and test; query and gallery are both of test.
+    """
+    unknown = (UNKNOWN,) * tasks
+    labelled = {}
+    for split, found in crops.items():
+        rows = labels["train" if split == "train" else "test"]
+        seen = {crop.identity for crop in found if crop.identity > DISTRACTOR}
+        if without := sorted(seen - set(rows)):
+            what = "identities without a row of attributes, all unknown"
+            logging.warning("%s: %s", split, shard_files.summarize(without, what))
+        if split != "query" and (unused := sorted(set(rows) - seen)):
+            what = "identities with a row of attributes and no image"
+            logging.warning("%s: %s", split, shard_files.summarize(unused, what))
+        labelled[split] = [crop._replace(attributes=rows.get(crop.identity, unknown)) for crop in found]
+    return labelled

@@ -1,14 +1,18 @@
 """Market-1501 and DukeMTMC-reID, raw folders to datasets."""
 
+import hashlib
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 
 import pytest
 import tensorflow as tf
 
 from data_prep import dukemtmc, market1501
+from data_prep.verify import verify
 from lrdnn_tf.attributes import DUKEMTMC, MARKET1501
 from lrdnn_tf.data.dataset import read_dataset
 from lrdnn_tf.data.pipeline import read_images, read_labels
@@ -55,6 +59,33 @@ def test_conversion_is_deterministic(crop_folder, tmp_path):
     assert len(shards) == 12
     for shard in shards:
         assert (tmp_path / "a" / shard).read_bytes() == (tmp_path / "b" / shard).read_bytes()
+    first, second = ((tmp_path / name / "dataset.json").read_text() for name in "ab")
+    assert first.replace("out_dir=" + str(tmp_path / "a"), "out_dir=" + str(tmp_path / "b")) == second
+
+
+def test_description_is_complete(crop_folder, write_market_mat, tmp_path):
+    raw_dir, out_dir = crop_folder(), tmp_path / "out"
+    write_market_mat(raw_dir / "market_attribute.mat", {"train": {2: {}, 7: {}}, "test": {1: {}, 3: {}}})
+    _convert(raw_dir, out_dir, shards=2)
+    description = json.loads((out_dir / "dataset.json").read_text())
+    splits = description.pop("splits")
+    assert description == {
+        "format_version": 1,
+        "kind": "reid",
+        "name": "small",
+        "attributes": [{"name": task.name, "classes": list(task.classes)} for task in MARKET1501],
+        "identities": [2, 7],
+        "identity_names": {},
+        "cameras": [1, 2, 3, 6],
+        "skipped": [],
+        "command": f"python -m data_prep.market1501 --raw_dir={raw_dir} --out_dir={out_dir} --name=small --shards=2",
+    }
+    files = [shard for split in splits.values() for shard in split["shards"]]
+    assert {shard["file"] for shard in files} == {path.name for path in out_dir.glob("*.tfrecord")}
+    for shard in files:
+        content = (out_dir / shard["file"]).read_bytes()
+        assert shard["sha256"] == hashlib.sha256(content).hexdigest()
+        assert shard["examples"] == sum(1 for _ in tf.data.TFRecordDataset(str(out_dir / shard["file"])))
 
 
 @pytest.mark.parametrize("place", ["market_attribute.mat", "attribute/market_attribute.mat", "given"])
@@ -151,6 +182,38 @@ def test_bad_images_stop_the_conversion(crop_folder, tmp_path):
     assert len(skipped) == 2 and str(truncated) in skipped[0] and str(empty) in skipped[1]
 
 
+def test_more_bad_images_than_fit_on_a_line_are_all_listed(crop_folder, tmp_path, caplog):
+    raw_dir = crop_folder()
+    for path in (bad := sorted(raw_dir.glob("*/*c[12]*.jpg"))):
+        path.write_bytes(path.read_bytes()[:200])
+    with pytest.raises(InputError, match="6 bad images"):
+        _convert(raw_dir, tmp_path / "out")
+    listed = [f"bad images: {path} " for path in bad if "-1_" not in path.name]  # nobody looks at junk
+    assert len(listed) == 6 and all(words in caplog.text for words in listed)
+
+
+def test_identity_without_a_good_image_has_no_label(crop_folder, tmp_path, caplog):
+    raw_dir = crop_folder()
+    for path in (raw_dir / "bounding_box_train").glob("0002_*"):
+        path.write_bytes(b"")
+    dataset = _convert(raw_dir, tmp_path / "out", skip_bad_images=True)
+    assert dataset.identities == (7,)
+    train = read_labels(dataset, "train")
+    assert train.identity.tolist() == [7] and train.label.tolist() == [0]
+    assert "1 identities without a single good image: 2" in caplog.text
+    assert len(json.loads((tmp_path / "out" / "dataset.json").read_text())["skipped"]) == 2
+    assert verify(tmp_path / "out").problems == []
+
+
+def test_nobody_with_a_good_image(crop_folder, tmp_path):
+    raw_dir = crop_folder()
+    for path in (raw_dir / "bounding_box_train").iterdir():
+        path.write_bytes(b"")
+    with pytest.raises(InputError, match="training split has no person"):
+        _convert(raw_dir, tmp_path / "out", skip_bad_images=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["raw"]
+
+
 def test_failure_in_the_middle_leaves_nothing(crop_folder, tmp_path, monkeypatch):
     """The second shard cannot be opened."""
     opened = []
@@ -208,6 +271,33 @@ def test_bad_raw_folder_is_named(crop_folder, tmp_path, damage, words):
         _convert(raw_dir, tmp_path / "out")
     assert str(raw_dir) in str(error.value) and "\n" not in str(error.value)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+def test_killed_conversion_starts_over(crop_folder, jpeg, tmp_path):
+    """kill -9 while it waits for an image in the middle; then the same command once more."""
+    raw_dir, out_dir = crop_folder(), tmp_path / "out"
+    image = raw_dir / "query" / "0003_c2s1_000001_00.jpg"
+    image.unlink()
+    os.mkfifo(image)  # reading it waits for somebody who writes
+    command = [sys.executable, "-m", "data_prep.market1501", f"--raw_dir={raw_dir}", f"--out_dir={out_dir}"]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL, env=environment) as process:
+        partial = tmp_path / f".out.partial-{process.pid}"
+        deadline = time.monotonic() + 60
+        while not list(partial.glob("query-*")) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        process.kill()
+    assert process.returncode == -signal.SIGKILL
+    assert list(partial.glob("train-*")) and not out_dir.exists()
+
+    image.unlink()
+    image.write_bytes(jpeg(0))
+    again = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert again.returncode == 0, again.stderr
+    assert f"removing {partial}" in again.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "raw"]
+    assert read_dataset(out_dir).splits["query"].examples == 2
 
 
 @pytest.mark.slow

@@ -89,6 +89,23 @@ def test_full_disk_is_said_and_leaves_nothing(tmp_path, write):
     assert _left(tmp_path) == []
 
 
+@pytest.mark.parametrize("full", ["shard", "description"])
+def test_no_space_left_is_said_and_leaves_nothing(tmp_path, write, monkeypatch, full):
+    """What is written there goes to the device that is always full."""
+    if full == "shard":
+        writer = tf.io.TFRecordWriter
+        monkeypatch.setattr(tf.io, "TFRecordWriter", lambda path: writer("/dev/full"))
+    else:
+        monkeypatch.setattr(shards, "DESCRIPTION_FILE", "/dev/full")
+    with pytest.raises(InputError) as error, shards.new_dataset(tmp_path / "out") as folder:
+        write(folder, range(10), 1)
+        shards.write_description(folder, "reid", "small")
+    message = str(error.value)
+    assert message.startswith(f"{tmp_path}/out: cannot be written") and "No space left on device" in message
+    assert "\n" not in message
+    assert _left(tmp_path) == []
+
+
 @pytest.mark.parametrize("items, number", [(10, 1), (10, 3), (2, 4), (0, 2), (1300, 2)])
 def test_order_is_kept_over_shards(tmp_path, write, items, number):
     written = write(tmp_path, range(items), number)

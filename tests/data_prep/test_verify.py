@@ -1,12 +1,14 @@
 """Every kind of damage to a converted dataset is found and named."""
 
 import hashlib
+import itertools
 import json
 import os
 import subprocess
 import sys
 
 import cv2
+import numpy as np
 import pytest
 import tensorflow as tf
 
@@ -74,12 +76,17 @@ def _cut(path):
     "damage, words",
     [
         (lambda path: path.unlink(), ["train-00000-of-00001.tfrecord: missing", "train: 0 examples"]),
-        (_flip_bit, ["SHA-256", "damaged after record 2", "2 records, dataset.json says 3"]),
-        (_cut, ["SHA-256", "damaged after record 2", "train: 1 identities, dataset.json says 2"]),
+        (_flip_bit, ["SHA-256", "tfrecord: record 2: damaged", "2 records, dataset.json says 3"]),
+        (_cut, ["SHA-256", "tfrecord: record 2: damaged", "train: 1 identities, dataset.json says 2"]),
+        (lambda path: path.write_bytes(b""), ["SHA-256", "0 records, dataset.json says 3", "train: 0 examples"]),
         (lambda path: _rewrite(path, lambda content: content[:2]), ["2 records, dataset.json says 3"]),
         (lambda path: _rewrite(path, lambda content: [*content[:2], b"?"]), ["record 2: not a re-id"]),
         (lambda path: _rewrite(path, lambda content: [*content[:2], _example()]), ["record 2: x.jpg", "not decode"]),
         (lambda path: _rewrite(path, lambda content: [*content[:2], _example(label=0)]), ["label 0 is not that of"]),
+        (
+            lambda path: _rewrite(path, lambda content: [*content[:2], _example(identity=8, label=-1)]),
+            ["label -1 is not that of identity 8"],
+        ),
         (lambda path: _rewrite(path, lambda content: [*content[:2], _example(camera=5)]), ["camera 5"]),
         (
             lambda path: _rewrite(path, lambda content: [*content[:2], _example(attributes=[2] + [0] * 11)]),
@@ -93,6 +100,36 @@ def test_damage_is_named(converted, damage, words):
     for word in words:
         assert any(word in problem for problem in found.problems), found.problems
     assert found.counts.loc["query", "examples"] == 2
+
+
+def test_every_flipped_bit_is_found_in_its_record(converted):
+    """Wherever it is: in the length of a record, in a checksum, in the image."""
+    path = converted / "train-00000-of-00001.tfrecord"
+    good = path.read_bytes()
+    # A record is 8 bytes of length, 4 of checksum, the content, 4 of checksum.
+    starts = [0]
+    while starts[-1] < len(good):
+        starts.append(starts[-1] + 16 + int.from_bytes(good[starts[-1] : starts[-1] + 8], "little"))
+    rng = np.random.default_rng(0)
+    for record, (start, end) in enumerate(itertools.pairwise(starts)):
+        for position in (start, start + 8, end - 1, *rng.integers(start, end, 3)):
+            content = bytearray(good)
+            content[position] ^= 1 << rng.integers(8)
+            path.write_bytes(content)
+            assert (
+                f"{path}: record {record}: damaged; it and those after it cannot be read" in verify(converted).problems
+            )
+    assert record == 2
+    path.write_bytes(good)
+    assert verify(converted).problems == []
+
+
+@pytest.mark.parametrize("missing", ["splits", "shards", "sha256"])
+def test_incomplete_description_is_named(converted, missing):
+    description = converted / "dataset.json"
+    description.write_text(description.read_text().replace(f'"{missing}"', '"renamed"').replace('"reid"', '"pose"'))
+    with pytest.raises(InputError, match=r"dataset\.json: incomplete"):
+        verify(converted)
 
 
 def test_real_pose_dataset(shared_data, tmp_path):
@@ -142,6 +179,11 @@ def test_binaries_of_a_pose_dataset(shared_data, tmp_path):
     assert cv2.imread(str(out_dir / "contact_sheet.png")).shape[1] > 500
 
     _flip_bit(out_dir / "val-00000-of-00004.tfrecord")
+    _cut(out_dir / "val-00001-of-00004.tfrecord")
+    (out_dir / "val-00002-of-00004.tfrecord").unlink()
     damaged = run("data_prep.verify", str(out_dir))
-    assert damaged.returncode == 1
-    assert "val-00000-of-00004.tfrecord: damaged after record 0" in damaged.stderr.splitlines()[-1]
+    assert damaged.returncode == 1 and "Traceback" not in damaged.stderr
+    for words in ("00000-of-00004.tfrecord: record 0: damaged", "00001-of-00004.tfrecord: record 0: damaged"):
+        assert words in damaged.stderr
+    assert "val-00002-of-00004.tfrecord: missing" in damaged.stderr
+    assert damaged.stderr.splitlines()[-1].startswith(f"error: {out_dir}: ")

@@ -1,0 +1,201 @@
+"""Datasets that a CSV file describes."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from data_prep import from_csv, market1501
+from data_prep.verify import verify
+from lrdnn_tf.attributes import AttributeTask
+from lrdnn_tf.data.dataset import read_dataset
+from lrdnn_tf.data.pipeline import read_images, read_labels
+from pose_pretrain.errors import InputError
+
+ROWS = """\
+path,identity,camera,split,hat,coat
+a/1.jpg,12,1,train,yes,red
+a/2.jpg,12,2,train,no,
+a/3.jpg,5,1,train,,blue
+a/4.jpg,0,3,gallery,,
+a/5.jpg,-1,3,gallery,yes,green
+a/6.jpg,7,1,query,yes,red
+a/7.jpg,0007,2,gallery,yes,green
+"""
+
+
+@pytest.fixture
+def people(tmp_path, jpeg):
+    """people(text): writes people.csv with the images a/1.jpg ... a/7.jpg beside it, and gives its path."""
+
+    def make(text=ROWS):
+        (tmp_path / "raw" / "a").mkdir(parents=True)
+        for number in range(1, 8):
+            (tmp_path / "raw" / "a" / f"{number}.jpg").write_bytes(jpeg(number))
+        path = tmp_path / "raw" / "people.csv"
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
+        return path
+
+    return make
+
+
+def _convert(path, out_dir, **arguments):
+    from_csv.convert(path, out_dir, **arguments)
+    return read_dataset(out_dir)
+
+
+def test_rows_become_records(people, tmp_path):
+    path = people()
+    dataset = _convert(path, tmp_path / "out", shards=2)
+    assert dataset.name == "people" and dataset.identities == (5, 12) and dataset.cameras == (1, 2, 3)
+    assert dataset.attributes == (AttributeTask("hat", ("no", "yes")), AttributeTask("coat", ("blue", "green", "red")))
+    gallery = dataset.splits["gallery"]
+    assert (gallery.examples, gallery.identities, gallery.junk, gallery.distractors) == (2, 1, 1, 1)
+
+    train = read_labels(dataset, "train")
+    assert train.to_dict("list") == {
+        "path": ["a/1.jpg", "a/2.jpg", "a/3.jpg"],
+        "identity": [12, 12, 5],
+        "label": [1, 1, 0],
+        "camera": [1, 2, 1],
+        "hat": [1, 0, -1],
+        "coat": [2, -1, 0],
+    }
+    # One person, differently dressed: attributes belong to images.
+    assert read_labels(dataset, "query").coat.tolist() == [2] and read_labels(dataset, "gallery").coat.tolist() == [
+        -1,
+        1,
+    ]
+    assert read_labels(dataset, "gallery").identity.tolist() == [0, 7]
+    assert read_images(dataset, "train", [2]) == [(path.parent / "a" / "3.jpg").read_bytes()]
+    assert verify(tmp_path / "out").problems == []
+
+
+def test_names_of_identities_are_numbered_in_their_order(people, tmp_path):
+    text = ROWS.replace(",12,", ",zoe,").replace(",5,", ",Ann,").replace(",7,", ",mia,").replace(",0007,", ",mia,")
+    dataset = _convert(people(text), tmp_path / "out")
+    assert json.loads((tmp_path / "out" / "dataset.json").read_text())["identity_names"] == {
+        "Ann": 1,
+        "mia": 2,
+        "zoe": 3,
+    }
+    assert dataset.identities == (1, 3)
+    assert read_labels(dataset, "train").identity.tolist() == [3, 3, 1]
+    assert read_labels(dataset, "gallery").identity.tolist() == [0, 2] and dataset.splits["gallery"].junk == 1
+
+
+def test_same_records_as_the_converter_of_the_layout(crop_folder, tmp_path):
+    """Market-1501's folders, once as folders and once as a list."""
+    raw_dir = crop_folder()
+    rows = ["path,identity,camera,split"]
+    for split, folder in [("gallery", "bounding_box_test"), ("train", "bounding_box_train"), ("query", "query")]:
+        for name in sorted(path.name for path in (raw_dir / folder).iterdir()):
+            rows.append(f"{folder}/{name},{name.split('_')[0]},{name.split('_c')[1][0]},{split}")
+    (tmp_path / "list.csv").write_text("\n".join(rows))
+    market1501.convert(raw_dir, tmp_path / "folders", name="small")
+    from_csv.convert(tmp_path / "list.csv", tmp_path / "list", images_dir=raw_dir, name="small")
+    files = sorted(path.name for path in (tmp_path / "folders").glob("*.tfrecord"))
+    assert len(files) == 12
+    for file in files:
+        assert (tmp_path / "list" / file).read_bytes() == (tmp_path / "folders" / file).read_bytes()
+    folders, listed = (json.loads((tmp_path / name / "dataset.json").read_text()) for name in ("folders", "list"))
+    assert folders | {"command": ""} == listed | {"command": ""}
+
+
+def test_as_spreadsheets_write_it(people):
+    """A byte order mark, CRLF, quotes, blanks around values, empty lines, columns in another order."""
+    path = people()
+    plain = from_csv.read_crops(path)
+    cells = [line.split(",") for line in ROWS.splitlines()]
+    lines = [", ".join(f'"{row[column]}"' for column in (3, 0, 2, 1, 4, 5)) for row in cells]
+    lines[2] = lines[2].replace('"no"', '" no "')
+    path.write_bytes("\r\n".join(["\ufeff" + lines[0], *lines[1:3], "", *lines[3:], "", ""]).encode())
+    assert from_csv.read_crops(path) == plain
+
+
+def test_without_attributes_and_for_training_only(people, tmp_path, caplog):
+    dataset = _convert(people("path,identity,camera,split\na/1.jpg,1,1,train\na/2.jpg,2,1,train\n"), tmp_path / "out")
+    assert dataset.attributes == () and [split.examples for split in dataset.splits.values()] == [2, 0, 0]
+    assert "no row of split query and gallery" in caplog.text
+    assert verify(tmp_path / "out").problems == []
+
+
+def test_missing_and_bad_images_are_all_named(people, tmp_path):
+    path = people()
+    (path.parent / "a" / "1.jpg").unlink()
+    (path.parent / "a" / "3.jpg").write_bytes(b"")
+    (path.parent / "a" / "6.jpg").unlink()
+    with pytest.raises(InputError, match=r"3 bad images: .*1.jpg \(No such file.*3.jpg \(empty\).*6.jpg \(No such"):
+        _convert(path, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    dataset = _convert(path, tmp_path / "out", skip_bad_images=True)
+    assert dataset.identities == (12,) and read_labels(dataset, "train").label.tolist() == [0]
+    assert len(json.loads((tmp_path / "out" / "dataset.json").read_text())["skipped"]) == 3
+
+
+def _without(column):
+    position = ROWS.splitlines()[0].split(",").index(column)
+    rows = [line.split(",") for line in ROWS.splitlines()]
+    return "\n".join(",".join(row[:position] + row[position + 1 :]) for row in rows)
+
+
+@pytest.mark.parametrize(
+    "text, words",
+    [
+        ("", "not a CSV file"),
+        (b"\xff\xd8\xff\xe0\x00\x10JFIF", "not a CSV file"),
+        (ROWS + "a/8.jpg,1,1,train,yes,red,surplus\n", "not a CSV file .*line 9"),
+        ("path,identity,camera,split\na/1.jpg,1,1,train,surplus\n", "more values than"),
+        (ROWS.replace(",", ";"), "no column path, identity, camera, split; its first line is 'path;identity"),
+        (ROWS.splitlines()[0], "no row below"),
+        (_without("path"), "no column path; its first line is 'identity,"),
+        (_without("split"), "no column split"),
+        (ROWS.replace("12,2,train", "12,2,test"), "1 splits that are not train, query, gallery: 'test' in line 3"),
+        (ROWS.replace("12,1,", "12,c1,").replace("5,1", "5,0"), "2 cameras .*: 'c1' in line 2, '0' in line 4"),
+        (ROWS.replace("7,1,query", "7,1.5,query"), "1 cameras .*: '1.5' in line 7"),
+        (ROWS.replace("-1,3", "-2,3"), "1 identities below -1 .*: '-2' in line 6"),
+        (ROWS.replace("\na/3.jpg,5", "\n\na/3.jpg,"), "1 empty identities: '' in line 5"),
+        (ROWS.replace("a/3.jpg", ""), "1 empty paths: '' in line 4"),
+        (ROWS.replace("a/3.jpg", "a/1.jpg"), "1 paths that an earlier row has: 'a/1.jpg' in line 4"),
+        (ROWS.replace(",train", ",query"), "no row of split train"),
+        (ROWS.replace("hat", "embedding"), "'embedding' cannot name an attribute"),
+        (ROWS.replace("hat", "Identity"), "'Identity' cannot name an attribute"),
+        (ROWS.replace("hat", "camera"), r"'camera\.1' cannot name an attribute"),
+        (ROWS.replace("hat", "has hat"), "'has hat' cannot name an attribute"),
+        (ROWS.replace("yes", "no"), "attribute 'hat' has no two classes"),
+    ],
+)
+def test_bad_table_is_named(people, tmp_path, text, words):
+    path = people(text)
+    with pytest.raises(InputError, match=words) as error:
+        _convert(path, tmp_path / "out")
+    assert str(error.value).startswith(f"{path}: ") and "\n" not in str(error.value)
+    assert not (tmp_path / "out").exists()
+
+
+def test_file_or_folder_that_is_not_there(people, tmp_path):
+    with pytest.raises(InputError, match=r"none\.csv: cannot be read \(No such file"):
+        from_csv.convert(tmp_path / "none.csv", tmp_path / "out")
+    with pytest.raises(InputError, match="nowhere: no such folder; --images_dir"):
+        from_csv.convert(people(), tmp_path / "out", images_dir=tmp_path / "nowhere")
+
+
+@pytest.mark.slow
+def test_binary(people, tmp_path):
+    path = people()
+    command = [
+        sys.executable,
+        "-m",
+        "data_prep.from_csv",
+        f"--csv={path}",
+        f"--out_dir={tmp_path / 'out'}",
+        "--shards=1",
+    ]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[3].split() == ["gallery", "2", "1", "1", "1"]
+    recorded = json.loads((tmp_path / "out" / "dataset.json").read_text())["command"]
+    assert recorded == "python -m data_prep.from_csv " + " ".join(command[3:])
