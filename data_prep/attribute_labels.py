@@ -87,6 +87,8 @@ def read_attribute_labels(mat_path: str | os.PathLike, dataset: str) -> dict[str
 
 
 def _read_struct(path: pathlib.Path, name: str) -> np.ndarray:
+    if not pathlib.Path(path).is_file():
+        raise InputError(f"{path}: no such file; --attributes names the published label file")
     try:
         content = scipy.io.loadmat(path)
     except OSError as error:

@@ -92,7 +92,10 @@ def write_split(
         shards: Number of files, at least 1.
     """
     written, bad_images, descriptions = [], [], []
-    with concurrent.futures.ThreadPoolExecutor() as pool, tqdm(total=len(items), desc=split) as bar:
+    with (
+        concurrent.futures.ThreadPoolExecutor() as pool,
+        tqdm(total=len(items), desc=split, unit="record", disable=None) as bar,
+    ):
         for number in range(shards):
             path = folder / f"{split}-{number:05d}-of-{shards:05d}.tfrecord"
             part = items[len(items) * number // shards : len(items) * (number + 1) // shards]

@@ -131,7 +131,7 @@ def _read_split(
     total = sum(shard["examples"] for shard in shards)
     wanted = set(np.linspace(0, total - 1, min(_TILES, total)).astype(int).tolist())
     rows, problems, samples = [], [], []
-    with tqdm(total=total, desc=split) as bar:
+    with tqdm(total=total, desc=split, unit="record", disable=None) as bar:
         for shard in shards:
             path = folder / shard["file"]
             if not path.is_file():

@@ -1,6 +1,7 @@
 """What every binary here does around its main: absl flags in, one clear line out when the input is bad."""
 
 import contextlib
+import logging as python_logging
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -35,9 +36,14 @@ with _native_stderr_dropped():
 
 
 def run(main: Callable[[], None]) -> None:
-    """Parses the absl flags and calls main; an InputError ends in one line on stderr and exit code 1."""
+    """Parses the absl flags and calls main.
+
+    An InputError, or a file that the system will not open or write, ends in one line on stderr and exit code 1; so
+    does Ctrl-C, with 130. Every other exception keeps its traceback.
+    """
 
     def guarded(argv: list[str]) -> None:
+        logging.get_absl_handler().setFormatter(python_logging.Formatter("%(levelname)s: %(message)s"))
         if not flags.FLAGS["verbosity"].present:
             logging.set_verbosity(logging.WARNING)
         try:
@@ -45,7 +51,17 @@ def run(main: Callable[[], None]) -> None:
                 raise InputError(f"unexpected argument {argv[1]!r}: flags are written --name=value (see --help)")
             main()
         except InputError as error:
-            print(f"error: {error}", file=sys.stderr)
-            sys.exit(1)
+            _end(f"error: {error}", 1)
+        except OSError as error:
+            if error.filename is None:
+                raise
+            _end(f"error: {error.filename}: {error.strerror}", 1)
+        except KeyboardInterrupt:
+            _end("interrupted", 130)
 
     app.run(guarded)
+
+
+def _end(line: str, code: int) -> None:
+    print(line, file=sys.stderr)
+    sys.exit(code)

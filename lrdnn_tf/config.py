@@ -59,6 +59,7 @@ class TrainingConfig:
         batch_size: Images a step.
         learning_rate: Adam's rate in the first epoch.
         decay: Factor on the rate after every epoch.
+        imagenet_weights: What the identity phase with a resnet50 starts from: "imagenet" (fetched), "none", or a file.
         attribute_weight: Weight of the mean attribute loss beside the identity loss (equation 8: one form for both).
         images_per_identity: K of identity-balanced batches, 0 for plain shuffling.
         random_erasing: Probability that a part of a training image is erased.
@@ -69,6 +70,7 @@ class TrainingConfig:
     batch_size: int = 32
     learning_rate: float = 1e-4
     decay: float = 0.96
+    imagenet_weights: str = "imagenet"
     attribute_weight: float = 1.0
     images_per_identity: int = 0
     random_erasing: float = 0.0

@@ -5,12 +5,14 @@ import dataclasses
 from absl import flags
 
 from lrdnn_tf import binary
+from lrdnn_tf.training.runtime import PRECISIONS, device_names, set_precision
 from pose_pretrain.pipeline import read_pose_dataset
 from pose_pretrain.train import PoseConfig, pretrain, report_run
 
 
 def main() -> None:
     args = flags.FLAGS
+    print(f"pose: {set_precision(args.precision)} on {device_names()}")
     config = PoseConfig(**{field.name: args[field.name].value for field in dataclasses.fields(PoseConfig)})
     dataset = read_pose_dataset(args.data_dir, needed=("train", args.eval_split))
     network = pretrain(dataset, args.run_dir, config)
@@ -25,6 +27,7 @@ if __name__ == "__main__":
     flags.DEFINE_float("learning_rate", PoseConfig.learning_rate, "Adam's rate in the first epoch.")
     flags.DEFINE_float("decay", PoseConfig.decay, "Factor on the rate after every epoch.")
     flags.DEFINE_integer("seed", PoseConfig.seed, "Seed of initial weights, shuffling and augmentation.")
+    flags.DEFINE_enum("precision", "auto", PRECISIONS, "Number format; auto is mixed_float16 where tensor cores are.")
     flags.DEFINE_integer("height", PoseConfig.height, "Height of the crops in pixels, a multiple of 8.")
     flags.DEFINE_integer("width", PoseConfig.width, "Width of the crops in pixels, a multiple of 8.")
     flags.DEFINE_float(

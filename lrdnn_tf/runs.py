@@ -52,13 +52,24 @@ def read_config(run_dir: str | os.PathLike, phase: str) -> dict:
     return read_json(path)
 
 
+def read_model_config(run_dir: str | os.PathLike, phase: str) -> ModelConfig:
+    """The model of a phase that was started; InputError when there is none, or its config.json is damaged."""
+    content = read_config(run_dir, phase)
+    try:
+        return model_config_from_json(content["model"])
+    except (KeyError, TypeError, AttributeError) as error:
+        raise InputError(
+            f"{config_path(run_dir, phase)} is damaged ({error!r}): {_how_to_train(run_dir, phase)}"
+        ) from None
+
+
 def load_model(run_dir: str | os.PathLike, phase: str) -> tuple[keras.Model, ModelConfig]:
     """The trained model of a phase and its config.
 
     Raises:
         InputError: The phase is missing or not complete, or its weights do not fit its config.
     """
-    config = model_config_from_json(read_config(run_dir, phase)["model"])
+    config = read_model_config(run_dir, phase)
     weights = weights_path(run_dir, phase)
     if not weights.is_file():
         raise InputError(f"the {phase} phase in {run_dir} is not complete: {_how_to_train(run_dir, phase)}")

@@ -3,12 +3,15 @@
 import pathlib
 
 import cv2
+import numpy as np
 import pandas as pd
 from absl import flags
 
 from lrdnn_tf import binary
 from lrdnn_tf.serving import gallery
 from pose_pretrain.errors import InputError
+
+_SHEET_ROWS = 20  # queries on the contact sheet; a picture has limits, the table has none
 
 
 def search(model_dir: str, gallery_dir: str, query: str, top: int, out_dir: str | None = None) -> pd.DataFrame:
@@ -34,11 +37,13 @@ def search(model_dir: str, gallery_dir: str, query: str, top: int, out_dir: str 
         for rank, (index, similarity) in enumerate(zip(row, scores, strict=True), 1)
     )
     if out_dir:
-        _write(pathlib.Path(out_dir), matches, gallery.contact_sheet(query_paths, gallery_paths, order, similarities))
+        first = slice(_SHEET_ROWS)
+        sheet = gallery.contact_sheet(query_paths[first], gallery_paths, order[first], similarities[first])
+        _write(pathlib.Path(out_dir), matches, sheet)
     return matches
 
 
-def _write(out_dir: pathlib.Path, matches: pd.DataFrame, sheet) -> None:
+def _write(out_dir: pathlib.Path, matches: pd.DataFrame, sheet: np.ndarray) -> None:
     out_dir.mkdir(parents=True, exist_ok=True)
     matches.to_csv(out_dir / "matches.csv", index=False)
     if not cv2.imwrite(str(out_dir / "matches.png"), sheet):
@@ -48,7 +53,8 @@ def _write(out_dir: pathlib.Path, matches: pd.DataFrame, sheet) -> None:
 def main() -> None:
     args = flags.FLAGS
     matches = search(args.model, args.gallery, args.query, args.top, args.out_dir)
-    print(matches.drop(columns="query").to_string(index=False, float_format="%.3f"))
+    shown = matches if matches["query"].nunique() > 1 else matches.drop(columns="query")
+    print(shown.to_string(index=False, float_format="%.3f"))
     if args.out_dir:
         print(f"wrote matches.csv and matches.png to {args.out_dir}")
 
@@ -58,6 +64,6 @@ if __name__ == "__main__":
     flags.DEFINE_string("gallery", None, "Folder of person crops to search.")
     flags.DEFINE_string("query", None, "A crop of the person to find, or a folder of them.")
     flags.DEFINE_integer("top", 10, "How many matches to show for each query.", lower_bound=1)
-    flags.DEFINE_string("out_dir", None, "Where matches.csv and matches.png go; neither is written when not given.")
+    flags.DEFINE_string("out_dir", None, "Where matches.csv goes, and matches.png of the first queries.")
     flags.mark_flags_as_required(["model", "gallery", "query"])
     binary.run(main)

@@ -29,12 +29,13 @@ def main() -> None:
         batch_size=args.batch_size,
         learning_rate=args.learning_rate,
         decay=args.decay,
+        imagenet_weights=args.imagenet_weights,
         attribute_weight=args.attribute_weight,
         images_per_identity=args.images_per_identity,
         random_erasing=args.random_erasing,
         seed=args.seed,
     )
-    train_phase(args.phase, dataset, run_dir, model_config, training, args.imagenet_weights, args.cache_images)
+    train_phase(args.phase, dataset, run_dir, model_config, training, args.cache_images)
 
 
 if __name__ == "__main__":

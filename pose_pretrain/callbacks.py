@@ -21,7 +21,7 @@ class Checkpoints(keras.callbacks.Callback):
 
     Args:
         model: A compiled model.
-        folder: Where the three newest states are kept.
+        folder: Of the training; the three newest states are kept in its checkpoints/.
         every_seconds: The least time between two states; epochs of small sets last a second.
     """
 
@@ -29,19 +29,33 @@ class Checkpoints(keras.callbacks.Callback):
         super().__init__()
         self.epochs_done = tf.Variable(0, dtype=tf.int64, trainable=False)
         checkpoint = tf.train.Checkpoint(model=model, optimizer=model.optimizer, epochs_done=self.epochs_done)
-        self.manager = tf.train.CheckpointManager(checkpoint, folder, max_to_keep=_CHECKPOINTS_KEPT)
+        self.manager = tf.train.CheckpointManager(checkpoint, folder / "checkpoints", max_to_keep=_CHECKPOINTS_KEPT)
         self.due = Due(every_seconds)
 
     def restore(self) -> int:
-        """Loads the newest state, if there is one. Returns the number of epochs already done."""
-        if self.manager.restore_or_initialize():
-            print(f"going on after epoch {int(self.epochs_done)} ({self.manager.latest_checkpoint})")
-        return int(self.epochs_done)
+        """Loads the newest state that can be read, if there is one. Returns the number of epochs already done."""
+        for path in reversed(self.manager.checkpoints):
+            if _is_whole(path):
+                self.manager.checkpoint.restore(path)
+                print(f"going on after epoch {int(self.epochs_done)} ({path})")
+                return int(self.epochs_done)
+            print(f"skipping {path}: it was not written to its end")
+        return 0
 
     def on_epoch_end(self, epoch, logs=None):
         if self.due():
             self.epochs_done.assign(epoch + 1)
             self.manager.save(checkpoint_number=epoch + 1)
+
+
+def _is_whole(checkpoint: str) -> bool:
+    try:
+        reader = tf.train.load_checkpoint(checkpoint)
+        for name in reader.get_variable_to_shape_map():
+            reader.get_tensor(name)
+    except (tf.errors.OpError, IndexError, ValueError):  # TensorFlow's reader turns a short file into an IndexError
+        return False
+    return True
 
 
 class Progress(keras.callbacks.Callback):
@@ -94,13 +108,16 @@ class MetricsTable(keras.callbacks.Callback):
     def __init__(self, path: pathlib.Path, first_epoch: int):
         super().__init__()
         self.path = path
-        if path.is_file():
+        self.lines = []
+        if path.is_file() and path.stat().st_size:
             table = pd.read_csv(path)
-            table[table["epoch"] <= first_epoch].to_csv(path, index=False)
+            self.lines = table[table["epoch"] <= first_epoch].to_dict("records")
 
     def on_epoch_end(self, epoch, logs=None):
-        line = pd.DataFrame([{"epoch": epoch + 1} | logs])
-        line.to_csv(self.path, mode="a", index=False, header=not self.path.is_file())
+        self.lines.append({"epoch": epoch + 1} | logs)
+        temporary = self.path.with_name(f"writing.{self.path.name}")
+        pd.DataFrame(self.lines).to_csv(temporary, index=False)
+        temporary.replace(self.path)
 
 
 class StopOnNonFinite(keras.callbacks.Callback):

@@ -83,7 +83,7 @@ def save_pose_network(network: keras.Model, pose_dir: str | os.PathLike, config:
     """
     pose_dir = pathlib.Path(pose_dir)
     pose_dir.mkdir(parents=True, exist_ok=True)
-    write_json(pose_dir / CONFIG_FILE, {"pose_width": config["pose_width"]} | config)
+    write_json(pose_dir / CONFIG_FILE, config)
     save_weights(network, pose_dir / WEIGHTS_FILE)
 
 

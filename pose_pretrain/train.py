@@ -29,7 +29,14 @@ from pose_pretrain.network import (
 )
 from pose_pretrain.pictures import draw_panel
 from pose_pretrain.pipeline import PoseDataset, evaluation_people, steps_per_epoch, training_batches
-from pose_pretrain.training_files import CONFIG_FILE, WEIGHTS_FILE, read_json, refuse_other_config, write_json
+from pose_pretrain.training_files import (
+    CONFIG_FILE,
+    WEIGHTS_FILE,
+    has_begun,
+    read_json,
+    refuse_other_config,
+    write_json,
+)
 
 # Checkpoints and overlays come after an epoch, but not more often than this: epochs of small sets last a second.
 _SECONDS_BETWEEN_CHECKPOINTS = 60
@@ -89,7 +96,7 @@ def pretrain(dataset: PoseDataset, run_dir: str | os.PathLike, config: PoseConfi
             stops being a number.
     """
     pose_dir = pathlib.Path(run_dir) / "pose"
-    if (pose_dir / CONFIG_FILE).is_file():
+    if has_begun(pose_dir):
         refuse_other_config(pose_dir, read_json(pose_dir / CONFIG_FILE), dataclasses.asdict(config))
     if (pose_dir / WEIGHTS_FILE).is_file():
         print(f"pose: already trained, {pose_dir / WEIGHTS_FILE}")
@@ -97,10 +104,10 @@ def pretrain(dataset: PoseDataset, run_dir: str | os.PathLike, config: PoseConfi
 
     keras.utils.set_random_seed(config.seed)
     network = build_pose_network(config.height, config.width, config.pose_width)
-    network.compile(keras.optimizers.Adam(config.learning_rate), loss=[map_loss] * (2 * STAGES))
+    network.compile(keras.optimizers.Adam(config.learning_rate, epsilon=1e-8), loss=[map_loss] * (2 * STAGES))
     steps = steps_per_epoch(dataset, config.batch_size)
     batch_size = min(config.batch_size, dataset.examples("train"))
-    checkpoints = Checkpoints(network, pose_dir / "checkpoints", _SECONDS_BETWEEN_CHECKPOINTS)
+    checkpoints = Checkpoints(network, pose_dir, _SECONDS_BETWEEN_CHECKPOINTS)
     first_epoch = checkpoints.restore()
     if first_epoch == 0:
         load_imagenet_weights(network, config.imagenet_weights)

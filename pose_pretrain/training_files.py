@@ -11,6 +11,7 @@ import tf_keras as keras
 from pose_pretrain.errors import InputError
 
 CONFIG_FILE = "config.json"
+CHECKPOINTS = "checkpoints/*.index"
 WEIGHTS_FILE = "model.weights.h5"  # there only once a training is complete
 
 
@@ -30,18 +31,26 @@ def read_json(path: pathlib.Path) -> dict:
 
 
 def save_weights(model: keras.Model, path: pathlib.Path) -> None:
-    """The same for weights. Keras looks at the ending of the name, so the temporary one keeps it."""
-    temporary = path.with_name(f"writing.{path.name}")
-    model.save_weights(temporary)
+    """The same for weights, without the optimizer's state, which would triple the file."""
+    temporary = path.with_name(f"writing.{path.name}")  # Keras looks at the ending of the name, which stays
+    keras.Model(model.input, model.output).save_weights(temporary)
     temporary.replace(path)
 
 
+def has_begun(folder: pathlib.Path) -> bool:
+    """Whether a training left anything in its folder to go on from, and with it a config that must stay."""
+    return (folder / CONFIG_FILE).is_file() and ((folder / WEIGHTS_FILE).is_file() or any(folder.glob(CHECKPOINTS)))
+
+
 def refuse_other_config(folder: str | os.PathLike, begun: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
-    """Raises an InputError that shows the differences when a folder was begun with another config."""
+    """Raises an InputError that shows the differences when a folder was begun with another config.
+
+    What an older version did not write yet counts as equal.
+    """
     differences = [
-        f"{name} {begun.get(name)!r} there, {value!r} here"
+        f"{name} {begun[name]!r} there, {value!r} here"
         for name, value in wanted.items()
-        if begun.get(name) != value
+        if begun.get(name, value) != value
     ]
     if differences:
         raise InputError(

@@ -24,8 +24,10 @@ def draw_all(
     """
     workers = os.cpu_count() or 1 if workers is None else workers
     if workers == 1:
-        yield from tqdm(map(draw, tasks), total=len(tasks), desc=description, unit="image")
+        yield from tqdm(map(draw, tasks), total=len(tasks), desc=description, unit="image", disable=None)
         return
     context = multiprocessing.get_context("spawn")  # forking is not safe once TensorFlow runs in this process
     with ProcessPoolExecutor(workers, mp_context=context, initializer=cv2.setNumThreads, initargs=(1,)) as pool:
-        yield from tqdm(pool.map(draw, tasks, chunksize=8), total=len(tasks), desc=description, unit="image")
+        yield from tqdm(
+            pool.map(draw, tasks, chunksize=8), total=len(tasks), desc=description, unit="image", disable=None
+        )

@@ -1,6 +1,7 @@
 """A converted dataset: a folder of TFRecord shards and the dataset.json that describes them."""
 
 import dataclasses
+import hashlib
 import json
 import os
 import pathlib
@@ -11,7 +12,7 @@ from pose_pretrain.errors import InputError
 
 DESCRIPTION_FILE = "dataset.json"
 FORMAT_VERSION = 1
-CONVERTERS = "python -m data_prep.market1501 or data_prep.dukemtmc"
+CONVERTERS = "python -m data_prep.market1501, data_prep.dukemtmc or data_prep.from_csv"
 
 
 class Shard(NamedTuple):
@@ -105,6 +106,12 @@ def shard_paths(dataset: Dataset, split: str) -> list[pathlib.Path]:
     if missing:
         raise InputError(f"{missing[0]}: missing; copy the dataset again or convert it again")
     return paths
+
+
+def training_images_hash(dataset: Dataset) -> str:
+    """A short name for the content of the training split: two datasets with the same one train the same."""
+    hashes = "".join(shard.sha256 for shard in dataset.splits["train"].shards)
+    return hashlib.sha256(hashes.encode()).hexdigest()[:16]
 
 
 def _split(fields: dict) -> Split:

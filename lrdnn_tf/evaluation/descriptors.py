@@ -52,7 +52,7 @@ def describe(model: keras.Model, dataset: Dataset, split: str, batch_size: int =
     batches = evaluation_batches(dataset, split, height, width, batch_size)
     steps = math.ceil(dataset.splits[split].examples / batch_size)
     parts = []
-    for images in tqdm(batches, total=steps, desc=f"  {split}", unit="batch"):
+    for images in tqdm(batches, total=steps, desc=f"  {split}", unit="batch", disable=None):
         outputs = predict(images)
         parts.append({name: outputs[name].numpy().astype(np.float32) for name in wanted})
     columns = {name: np.concatenate([part[name] for part in parts]) for name in wanted}

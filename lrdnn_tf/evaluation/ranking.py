@@ -13,6 +13,7 @@ import pandas as pd
 from pose_pretrain.errors import InputError
 
 JUNK = -1  # identity of gallery images that are ignored
+DISTRACTOR = 0  # identity of gallery images that are wrong for every query
 CMC_RANKS = 50
 _BLOCK_BYTES = 16 << 20  # distances held at a time
 _FEW = 0.15  # below this share of a row, picking the values out first makes counting cheaper
@@ -160,15 +161,6 @@ def rank_distances(
     return _summary(protocol, _places(_fitting(blocks, protocol), protocol))
 
 
-def chance_rank1(
-    query_ids: np.ndarray, gallery_ids: np.ndarray, query_cameras: np.ndarray, gallery_cameras: np.ndarray
-) -> float:
-    """Rank-1 of a random order, on average: the mean over queries of true matches / images not ignored."""
-    protocol = _protocol(*_labels(query_ids, gallery_ids, query_cameras, gallery_cameras))
-    _require_matches(protocol)
-    return _chance(protocol)
-
-
 def nearest(
     query: np.ndarray,
     gallery: np.ndarray,
@@ -287,7 +279,7 @@ def _protocol(
     order = np.argsort(gallery_ids, kind="stable")
     first = np.searchsorted(gallery_ids, query_ids, "left", sorter=order)
     counts = np.searchsorted(gallery_ids, query_ids, "right", sorter=order) - first
-    counts[query_ids == JUNK] = 0
+    counts[query_ids <= DISTRACTOR] = 0  # nobody in particular: no image of the gallery is right
     query = np.repeat(np.arange(len(query_ids)), counts)
     within = np.arange(len(query)) - np.repeat(np.cumsum(counts) - counts, counts)
     gallery = order[first[query] + within]

@@ -50,9 +50,9 @@ def _pose_maps(images: tf.Tensor, config: ModelConfig) -> tf.Tensor:
     *_, confidence, affinity = pose_branch(images)
     aligned = []
     if config.pose_maps in ("confidence", "both"):
-        aligned.append(keras.layers.BatchNormalization(name="align_confidence", dtype="float32")(confidence))
+        aligned.append(_aligned(confidence, "align_confidence"))
     if config.pose_maps in ("affinity", "both"):
-        aligned.append(keras.layers.BatchNormalization(name="align_affinity", dtype="float32")(affinity))
+        aligned.append(_aligned(affinity, "align_affinity"))
     maps = keras.layers.Concatenate(name="pose_maps", dtype="float32")(aligned) if len(aligned) > 1 else aligned[0]
     if config.channel_parse:
         maps = ChannelParse(config.channel_parse_reduction, name="channel_parse", dtype="float32")(maps)
@@ -61,7 +61,7 @@ def _pose_maps(images: tf.Tensor, config: ModelConfig) -> tf.Tensor:
 
 def _fuse(features: tf.Tensor, maps: tf.Tensor, config: ModelConfig) -> tf.Tensor:
     """Compact bilinear pooling of F, aligned by a BatchNorm (equation 5), with the pose maps."""
-    features = keras.layers.BatchNormalization(name="align_features", dtype="float32")(features)
+    features = _aligned(features, "align_features")
     if config.fuse == "pool5":
         features, maps = (
             keras.layers.GlobalAveragePooling2D(keepdims=True, name=name, dtype="float32")(x)
@@ -70,6 +70,15 @@ def _fuse(features: tf.Tensor, maps: tf.Tensor, config: ModelConfig) -> tf.Tenso
     else:
         maps = PoolToGrid(features.shape[1], features.shape[2], name="pose_pool", dtype="float32")(maps)
     return CompactBilinearPooling(config.bilinear_dim, config.bilinear_seed, name="compact_bilinear")([features, maps])
+
+
+def _aligned(maps: tf.Tensor, name: str) -> tf.Tensor:
+    """BatchNorm, so that F, H3 and C3 meet on one scale (equations 5 to 7).
+
+    Pose maps vary by far less than 1, where the moving statistics start: at Keras' momentum of 0.99 a short
+    fusion would end with maps several times smaller at inference than in training.
+    """
+    return keras.layers.BatchNormalization(momentum=0.9, dtype="float32", name=name)(maps)
 
 
 def _classifier(embedding: tf.Tensor, task: AttributeTask) -> tf.Tensor:

@@ -28,7 +28,10 @@ def load_saved_model(path: str | os.PathLike) -> tf.Module:
         if not versions:
             raise InputError(f"no SavedModel in {folder}: write one with python -m lrdnn_tf.export")
         folder = folder / str(max(versions))
-    return tf.saved_model.load(os.fspath(folder))
+    try:
+        return tf.saved_model.load(os.fspath(folder))
+    except (OSError, IndexError, ValueError, tf.errors.OpError) as error:  # what TensorFlow makes of damaged files
+        raise InputError(f"the SavedModel in {folder} is damaged, export it again: {error}") from None
 
 
 def find_images(path: str | os.PathLike) -> list[pathlib.Path]:
@@ -40,7 +43,9 @@ def find_images(path: str | os.PathLike) -> list[pathlib.Path]:
     path = pathlib.Path(path)
     if path.is_file():
         return [path]
-    images = sorted(file for file in path.rglob("*") if file.suffix.lower() in IMAGE_SUFFIXES)
+    if not path.is_dir():
+        raise InputError(f"no file or folder {path}")
+    images = sorted(file for file in path.rglob("*") if file.suffix.lower() in IMAGE_SUFFIXES and file.is_file())
     if not images:
         raise InputError(f"no image ({', '.join(IMAGE_SUFFIXES)}) in {path}: name a folder of crops")
     return images
@@ -58,7 +63,7 @@ def embed_images(model: tf.Module, paths: Sequence[pathlib.Path], batch_size: in
     """
     serve = model.signatures["serving_default"]
     unreadable, parts = [], []
-    for start in tqdm(range(0, len(paths), batch_size), desc="embedding", unit="batch"):
+    for start in tqdm(range(0, len(paths), batch_size), desc="embedding", unit="batch", disable=None):
         batch = paths[start : start + batch_size]
         try:
             parts.append(serve(image_bytes=tf.constant([path.read_bytes() for path in batch])))

@@ -22,7 +22,9 @@ class ServingModel(tf.Module):
 
     def __init__(self, model: keras.Model, config: ModelConfig):
         super().__init__()
-        self.model = model
+        # The variables alone: a tracked Keras model would be traced and saved layer by layer once more.
+        self.weights = model.variables
+        self._model = self._no_dependency(model)
         self.config = config
 
     def signatures(self) -> dict[str, tf.types.experimental.ConcreteFunction]:
@@ -58,7 +60,7 @@ class ServingModel(tf.Module):
         }
 
     def _outputs(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
-        outputs = self.model(images, training=False)
+        outputs = self._model(images, training=False)
         scores = [tf.nn.softmax(outputs[task.name]) for task in self.config.attributes]
         batch = tf.shape(images)[0]
         return {

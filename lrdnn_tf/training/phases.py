@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import tf_keras as keras
 
 from lrdnn_tf import runs
-from lrdnn_tf.config import ModelConfig, model_config_from_json
+from lrdnn_tf.config import ModelConfig
 from lrdnn_tf.data.dataset import Dataset
 from lrdnn_tf.model.lrdnn import CLASSIFIER_SUFFIX, POSE_BRANCH
 from lrdnn_tf.model.main_branch import load_imagenet_weights
@@ -57,14 +57,13 @@ def phase_config(
         InputError: An earlier phase is missing or belongs to another dataset or size, or the dataset has no
             attribute labels.
     """
-    runs.phase_dir(run_dir, phase)
+    if phase not in PHASES:
+        raise InputError(f"phase {phase!r} is not one of {', '.join(PHASES)}")
     given = {field: value for field, value in options.items() if value is not None}
     heads = dataset.attributes if PHASES[phase].attribute_heads and attributes else ()
     if phase == "attributes" and not heads:
-        what = f"{dataset.path} has no attribute labels" if attributes else "--attributes=false"
-        raise InputError(
-            f"the attributes phase has nothing to learn: {what}; go on with --phase=fusion --attributes=false"
-        )
+        why = f"{dataset.path} has no labels, convert it with --attributes=FILE" if attributes else "--attributes=false"
+        raise InputError(f"the attributes phase has nothing to learn ({why}): or go on with fusion, without attributes")
     if PHASES[phase].pose_branch:
         given = {"pose_maps": "both", "pose_width": _pose_width(run_dir)} | given
         if given["pose_maps"] == "none":
@@ -73,7 +72,7 @@ def phase_config(
         given = {field: value for field, value in given.items() if field in _INHERITED}
     earlier = starts_from(phase, attributes)
     if earlier:
-        before = model_config_from_json(runs.read_config(run_dir, earlier)["model"])
+        before = runs.read_model_config(run_dir, earlier)
         _check_same_road(before, given, dataset, earlier)
         given |= {field: getattr(before, field) for field in _INHERITED}
     return ModelConfig(identities=len(dataset.identities), attributes=heads, **given)

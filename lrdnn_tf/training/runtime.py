@@ -1,4 +1,4 @@
-"""Number precision and random seeds of a training process."""
+"""Number precision and devices of a training process."""
 
 import tensorflow as tf
 import tf_keras as keras

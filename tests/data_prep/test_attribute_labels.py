@@ -136,7 +136,7 @@ def _value_out_of_range(path, write):
         (_no_test, ["'test'"]),
         (_no_field, ["'downpink'"]),
         (_value_out_of_range, ["train.age"]),
-        (lambda path, write: None, ["cannot be read"]),
+        (lambda path, write: None, ["no such file"]),
     ],
 )
 def test_bad_file_is_named(tmp_path, write_market_mat, make, words):

@@ -128,7 +128,7 @@ def test_length_of_descriptors_does_not_matter():
 
 def test_chance_is_what_random_orders_give():
     data = make_data(queries=200)
-    chance = ranking.chance_rank1(*labels_of(data))
+    chance = ranking.rank(**data).chance_rank1
     rng = np.random.default_rng(0)
     drawn = [ranking.rank_distances([rng.random((200, 300))], *labels_of(data)).rank1 for _ in range(100)]
     assert np.mean(drawn) == pytest.approx(chance, abs=4 * np.std(drawn) / 10)

@@ -1,3 +1,4 @@
+import shutil
 import subprocess
 import sys
 
@@ -104,10 +105,19 @@ def test_search_names_every_file_that_is_no_image(version, raw_market, tmp_path)
         search(str(version), str(tmp_path), str(tmp_path / "c.jpg"), top=1)
 
 
+@pytest.mark.parametrize("damaged", ["saved_model.pb", "variables/variables.data-00000-of-00001"])
+def test_a_damaged_model_is_named(version, tmp_path, damaged):
+    shutil.copytree(version, tmp_path / "1")
+    content = (tmp_path / "1" / damaged).read_bytes()
+    (tmp_path / "1" / damaged).write_bytes(content[: len(content) // 2])
+    with pytest.raises(InputError, match="damaged, export it again"):
+        gallery.load_saved_model(tmp_path)
+
+
 def test_search_without_a_model_or_images_says_what_to_do(version, tmp_path):
     with pytest.raises(InputError, match=r"no SavedModel in .* lrdnn_tf.export"):
         gallery.load_saved_model(tmp_path)
-    with pytest.raises(InputError, match="no image"):
+    with pytest.raises(InputError, match="no file or folder"):
         search(str(version), str(tmp_path), str(tmp_path / "nobody.jpg"), top=1)
 
 

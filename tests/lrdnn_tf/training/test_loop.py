@@ -1,12 +1,13 @@
+import dataclasses
 import json
+import shutil
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from lrdnn_tf import runs
-from lrdnn_tf.config import ModelConfig, TrainingConfig
-from lrdnn_tf.model.lrdnn import build_model
+from lrdnn_tf.config import TrainingConfig
 from lrdnn_tf.training import loop
 from lrdnn_tf.training.loop import train_phase
 from lrdnn_tf.training.phases import phase_config
@@ -62,6 +63,37 @@ def test_an_interrupted_run_ends_on_the_same_weights(tiny_dataset, trained, tmp_
         np.testing.assert_array_equal(a, b)
 
 
+def test_a_torn_checkpoint_is_skipped_and_said(tiny_dataset, trained, tmp_path, capsys):
+    shutil.copytree(trained, tmp_path / "run")
+    runs.weights_path(tmp_path / "run", "identity").unlink()
+    newest = tmp_path / "run/identity/checkpoints/ckpt-4.data-00000-of-00001"
+    newest.write_bytes(newest.read_bytes()[: newest.stat().st_size // 2])
+    train(tiny_dataset, tmp_path / "run")
+    said = capsys.readouterr().out
+    assert "ckpt-4: it was not written to its end" in said
+    assert "going on after epoch 3" in said
+    whole, _ = runs.load_model(trained, "identity")
+    resumed, _ = runs.load_model(tmp_path / "run", "identity")
+    for a, b in zip(whole.get_weights(), resumed.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_a_training_that_left_nothing_may_begin_again_with_other_flags(tiny_dataset, tmp_path, monkeypatch):
+    monkeypatch.setattr(loop, "known_cross_entropy", lambda labels, logits: logits[:, 0] * np.nan)
+    with pytest.raises(InputError, match="not a finite number"):
+        train(tiny_dataset, tmp_path)
+    monkeypatch.undo()
+    assert train(tiny_dataset, tmp_path, TrainingConfig(epochs=1, batch_size=8, learning_rate=1e-4)).is_file()
+
+
+@pytest.mark.parametrize("content", ["[]", '{"model": {}}', '{"model": {"identities": 8, "attributes": [], "new": 1}}'])
+def test_a_damaged_config_is_named(trained, tmp_path, content):
+    shutil.copytree(trained, tmp_path / "run")
+    runs.config_path(tmp_path / "run", "identity").write_text(content)
+    with pytest.raises(InputError, match=r"config\.json is damaged"):
+        runs.load_model(tmp_path / "run", "identity")
+
+
 def test_a_finished_phase_is_not_trained_again(tiny_dataset, trained, capsys):
     before = runs.weights_path(trained, "identity").stat().st_mtime_ns
     train(tiny_dataset, trained)
@@ -95,9 +127,29 @@ def test_damaged_weights_are_named(tiny_dataset, tmp_path):
         runs.load_model(tmp_path, "identity")
 
 
-def test_rate_falls_after_every_epoch(tiny_dataset):
-    model = build_model(ModelConfig(identities=8, **SMALL))
-    loop._compile(model, TrainingConfig(epochs=3), steps=10)
-    rate = model.optimizer._learning_rate
-    rates = [float(rate(step)) for step in (0, 9, 10, 20)]
-    assert rates == pytest.approx([1e-4, 1e-4, 0.96e-4, 0.96**2 * 1e-4])
+def test_rate_falls_after_every_epoch(trained):
+    rates = pd.read_csv(trained / "identity" / "metrics.csv")["lr"].tolist()
+    assert rates == pytest.approx([1e-3 * 0.96**epoch for epoch in range(4)])
+
+
+def test_another_dataset_is_not_taken_for_the_one_that_was_trained_on(tiny_dataset, trained):
+    shards = tuple(shard._replace(sha256="0" * 64) for shard in tiny_dataset.splits["train"].shards)
+    split = dataclasses.replace(tiny_dataset.splits["train"], shards=shards)
+    other = dataclasses.replace(tiny_dataset, splits=tiny_dataset.splits | {"train": split})
+    with pytest.raises(InputError, match="dataset training_images"):
+        train(other, trained)
+
+
+def test_a_config_of_an_older_version_counts_as_the_same(tiny_dataset, trained, tmp_path):
+    shutil.copytree(trained, tmp_path / "run")
+    path = runs.config_path(tmp_path / "run", "identity")
+    config = json.loads(path.read_text())
+    del config["training"]["random_erasing"]
+    path.write_text(json.dumps(config))
+    assert train(tiny_dataset, tmp_path / "run").is_file()
+
+
+def test_weights_hold_no_optimizer_state(trained):
+    weights = runs.weights_path(trained, "identity")
+    model, _ = runs.load_model(trained, "identity")
+    assert weights.stat().st_size < 1.5 * 4 * model.count_params()

@@ -77,7 +77,7 @@ def test_a_phase_of_another_size_or_dataset_is_refused(tiny_dataset, run_dir):
 
 def test_attributes_need_labels(tiny_dataset, run_dir):
     unlabelled = dataclasses.replace(tiny_dataset, attributes=())
-    with pytest.raises(InputError, match="no attribute labels"):
+    with pytest.raises(InputError, match="has no labels, convert it with --attributes"):
         phase_config("attributes", unlabelled, run_dir, True, {})
 
 
