@@ -26,7 +26,7 @@ class Size:
     identities: int = 60
     pose_images: int = 700
     pose_width: float = 0.25
-    pose_epochs: int = 25
+    pose_epochs: int = 18
     identity_epochs: int = 30
     attributes_epochs: int = 15
     fusion_epochs: int = 12

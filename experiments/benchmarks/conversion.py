@@ -2,10 +2,8 @@
 
 import json
 import pathlib
-import resource
 import statistics
 import tempfile
-import time
 
 import cv2
 import numpy as np
@@ -14,6 +12,7 @@ from absl import flags
 
 from data_prep import market1501
 from data_prep.reid import FOLDERS
+from experiments.measure import peak_mb, timed
 from lrdnn_tf import binary
 from lrdnn_tf.data import records
 
@@ -54,23 +53,22 @@ def plain_loop(raw_dir: pathlib.Path, out_dir: pathlib.Path) -> None:
 
 def run_benchmark(images: int = 36000, repeats: int = 3, seed: int = 0) -> dict:
     """Times both in turn, prints a table and one JSON line, and returns what it printed."""
-    ours_s, reference_s = [], []
+    ours_s, reference_s, peaks = [], [], []
     with tempfile.TemporaryDirectory() as scratch:
         raw_dir = pathlib.Path(scratch) / "raw"
         make_raw_folder(raw_dir, images, seed)
         for run in range(repeats):
-            start = time.perf_counter()
-            splits = market1501.convert(raw_dir, pathlib.Path(scratch) / f"ours-{run}", name="generated")
-            ours_s.append(time.perf_counter() - start)
-            start = time.perf_counter()
-            plain_loop(raw_dir, pathlib.Path(scratch) / f"reference-{run}")
-            reference_s.append(time.perf_counter() - start)
+            ours, reference = (pathlib.Path(scratch) / f"{name}-{run}" for name in ("ours", "reference"))
+            seconds, splits = timed(lambda out=ours: market1501.convert(raw_dir, out, name="generated"))
+            ours_s.append(seconds)
+            peaks.append(peak_mb())
+            reference_s.append(timed(lambda out=reference: plain_loop(raw_dir, out))[0])
     result = {
         "benchmark": "conversion",
         "ours_s": statistics.median(ours_s),
         "reference_s": statistics.median(reference_s),
         "speedup": statistics.median(reference_s) / statistics.median(ours_s),
-        "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "peak_mb": peaks[0],  # before the reference added its own
         "images": sum(split["examples"] for split in splits.values()),
     }
     print(f"{result['images']} crops of 128x64, every one decoded, median of {repeats}")

@@ -4,10 +4,8 @@ import io
 import itertools
 import json
 import pathlib
-import resource
 import statistics
 import tempfile
-import time
 from collections.abc import Iterable, Iterator
 
 import numpy as np
@@ -16,6 +14,7 @@ from PIL import Image
 
 from data_prep import market1501
 from experiments.benchmarks.conversion import make_raw_folder
+from experiments.measure import peak_mb, timed
 from lrdnn_tf import binary
 from lrdnn_tf.data.dataset import read_dataset
 from lrdnn_tf.data.pipeline import read_images, training_batches
@@ -42,12 +41,9 @@ def _augmented(crop: bytes, rng: np.random.Generator) -> np.ndarray:
     return np.asarray(padded.crop((left, top, left + WIDTH, top + HEIGHT)), np.float32)
 
 
-def seconds_for(batches: Iterable) -> float:
-    """Time to take all batches."""
-    start = time.perf_counter()
+def take_all(batches: Iterable) -> None:
     for _ in batches:
         pass
-    return time.perf_counter() - start
 
 
 def run_benchmark(images: int = 13000, batch_size: int = 32, repeats: int = 5, seed: int = 0) -> dict:
@@ -59,19 +55,22 @@ def run_benchmark(images: int = 13000, batch_size: int = 32, repeats: int = 5, s
         crops = read_images(dataset, "train", range(dataset.splits["train"].examples))
         steps = len(crops) // batch_size
         ours = iter(training_batches(dataset, HEIGHT, WIDTH, batch_size, seed))
+        next(ours)
+        take_all(itertools.islice(ours, steps))
+        peak = peak_mb()  # before the others add their own
         cached = iter(training_batches(dataset, HEIGHT, WIDTH, batch_size, seed, cache_images=True))
-        next(ours), next(cached)
+        next(cached)
         ours_s, cached_s, reference_s = [], [], []
         for run in range(repeats):
-            ours_s.append(seconds_for(itertools.islice(ours, steps)))
-            cached_s.append(seconds_for(itertools.islice(cached, steps)))
-            reference_s.append(seconds_for(pil_batches(crops, batch_size, seed + run)))
+            ours_s.append(timed(lambda: take_all(itertools.islice(ours, steps)))[0])
+            cached_s.append(timed(lambda: take_all(itertools.islice(cached, steps)))[0])
+            reference_s.append(timed(lambda run=run: take_all(pil_batches(crops, batch_size, seed + run)))[0])
     result = {
         "benchmark": "input_pipeline",
         "ours_s": statistics.median(ours_s),
         "reference_s": statistics.median(reference_s),
         "speedup": statistics.median(reference_s) / statistics.median(ours_s),
-        "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "peak_mb": peak,
         "ours_images_per_s": steps * batch_size / statistics.median(ours_s),
         "reference_images_per_s": steps * batch_size / statistics.median(reference_s),
         "cached_images_per_s": steps * batch_size / statistics.median(cached_s),

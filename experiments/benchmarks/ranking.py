@@ -2,14 +2,12 @@
 
 import json
 import multiprocessing
-import pathlib
 import statistics
-import time
-from collections.abc import Callable
 
 import numpy as np
 from absl import flags
 
+from experiments.measure import peak_mb, timed
 from lrdnn_tf.evaluation import ranking
 
 FLAGS = flags.FLAGS
@@ -51,22 +49,10 @@ def sorted_metrics(order: np.ndarray, query_ids, gallery_ids, query_cameras, gal
     return np.mean(cmc, axis=0), float(np.mean(average_precisions))
 
 
-def peak_mb() -> float:
-    """Most memory in MB that this process held. Linux; `getrusage` would count the parent's memory, too."""
-    status = pathlib.Path("/proc/self/status").read_text()
-    return int(status.partition("VmHWM:")[2].split()[0]) / 1024
-
-
 def rank_peak_mb(data: dict[str, np.ndarray]) -> float:
     """Memory of a process that holds the descriptors and ranks them."""
     ranking.rank(**data)
     return peak_mb()
-
-
-def timed(function: Callable) -> tuple[float, object]:
-    start = time.perf_counter()
-    result = function()
-    return time.perf_counter() - start, result
 
 
 def run_benchmark(

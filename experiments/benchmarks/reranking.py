@@ -10,7 +10,8 @@ import time
 import numpy as np
 from absl import flags
 
-from experiments.benchmarks.ranking import make_descriptors, peak_mb
+from experiments.benchmarks.ranking import make_descriptors
+from experiments.measure import peak_mb
 from lrdnn_tf.evaluation import ranking, reranking
 
 FLAGS = flags.FLAGS
