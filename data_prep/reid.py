@@ -1,5 +1,8 @@
 """What the converters of re-identification datasets share: raw folders to lists of crops, and those to a dataset."""
 
+# First, so that TensorFlow's start-up notes stay off the screen.
+from lrdnn_tf import binary  # isort: skip
+
 import functools
 import os
 import pathlib
@@ -8,7 +11,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from absl import logging
+from absl import flags, logging
 
 from data_prep import shards as shard_files
 from data_prep.attribute_labels import read_attribute_labels
@@ -44,7 +47,7 @@ class Source(NamedTuple):
     """A published dataset in Market-1501's folder layout.
 
     Attributes:
-        name: Name of the dataset, as read_attribute_labels knows it.
+        name: Name of the dataset, as read_attribute_labels knows it, and of the module that converts it.
         file_name: Pattern of the image names with the groups `identity` and `camera`.
         label_file: Name of the file with the attribute labels.
         tasks: Its attribute tasks.
@@ -60,7 +63,6 @@ class Source(NamedTuple):
 
 def convert_folders(
     source: Source,
-    module: str,
     raw_dir: str | os.PathLike,
     out_dir: str | os.PathLike,
     attributes: str | os.PathLike | None = None,
@@ -72,7 +74,6 @@ def convert_folders(
 
     Args:
         source: Which dataset.
-        module: The binary, for the command in dataset.json.
         raw_dir: Folder with bounding_box_train, query and bounding_box_test.
         out_dir: Folder to make; must not exist.
         attributes: The label file; None looks for it in raw_dir and its subfolders, and goes on without.
@@ -101,7 +102,7 @@ def convert_folders(
         shards=shards,
         skip_bad_images=skip_bad_images,
         command=command_line(
-            module,
+            f"data_prep.{source.name}",
             raw_dir=raw_dir,
             out_dir=out_dir,
             attributes=attributes,
@@ -113,6 +114,22 @@ def convert_folders(
     if name == source.name:
         _warn_of_other_counts(splits, source.published_counts)
     return splits
+
+
+def run_converter(source: Source) -> None:
+    """The binary of a published dataset: its flags, then one call."""
+    flags.DEFINE_string("raw_dir", None, "folder with bounding_box_train, query, bounding_box_test", required=True)
+    flags.DEFINE_string("out_dir", None, "folder to make; must not exist", required=True)
+    flags.DEFINE_string("attributes", None, f"{source.label_file}; looked for in raw_dir when not given")
+    flags.DEFINE_string("name", source.name, "name of the dataset; another one is not held to published counts")
+    flags.DEFINE_integer("shards", 4, "TFRecord files per split", lower_bound=1)
+    flags.DEFINE_bool("skip_bad_images", False, "leave out images that do not decode, and list them in dataset.json")
+
+    def main() -> None:
+        options = ("raw_dir", "out_dir", "attributes", "name", "shards", "skip_bad_images")
+        print(table(convert_folders(source, **{option: flags.FLAGS[option].value for option in options})))
+
+    binary.run(main)
 
 
 def find_crops(raw_dir: str | os.PathLike, file_name: re.Pattern) -> dict[str, list[Crop]]:
