@@ -130,7 +130,7 @@ def test_duke(crop_folder, shared_data, tmp_path):
         }
     )
     out_dir = tmp_path / "out"
-    dukemtmc.convert(raw_dir, out_dir, shared_data / "attributes" / "duke_attribute.mat", name="small")
+    dukemtmc.convert(raw_dir, out_dir, attributes=shared_data / "attributes" / "duke_attribute.mat", name="small")
     dataset = read_dataset(out_dir)
     assert dataset.attributes == DUKEMTMC and dataset.identities == (1, 8)
     assert read_labels(dataset, "train").camera.tolist() == [2, 8]
