@@ -47,8 +47,8 @@ def describe(model: keras.Model, dataset: Dataset, split: str, batch_size: int =
         raise InputError(f"batch_size={batch_size}: must be at least 1")
     _, height, width, channels = model.input_shape
     wanted = [name for name in model.output if name != IDENTITY]
-    signature = [tf.TensorSpec([None, height, width, channels], tf.float32)]
-    predict = tf.function(lambda images: model(images, training=False), input_signature=signature)
+    spec = tf.TensorSpec([None, height, width, channels], tf.float32)
+    predict = tf.function(lambda images: model(images, training=False)).get_concrete_function(spec)
     batches = evaluation_batches(dataset, split, height, width, batch_size)
     steps = math.ceil(dataset.splits[split].examples / batch_size)
     parts = []
