@@ -1,6 +1,5 @@
 """The pose network: the front of VGG-19 and three two-stream stages (Cao et al., CVPR 2017; LRDNN, equation 2)."""
 
-import json
 import os
 import pathlib
 
@@ -10,7 +9,7 @@ import tf_keras as keras
 from pose_pretrain.errors import InputError
 from pose_pretrain.imagenet import CaffePreprocessing, load_application_weights
 from pose_pretrain.skeleton import AFFINITY_MAPS, CONFIDENCE_MAPS
-from pose_pretrain.training_files import CONFIG_FILE, WEIGHTS_FILE, save_weights, write_json
+from pose_pretrain.training_files import CONFIG_FILE, WEIGHTS_FILE, read_json, save_weights, write_json
 
 STRIDE = 8  # input pixels per map cell
 STAGES = 3
@@ -94,22 +93,35 @@ def load_pose_network(pose_dir: str | os.PathLike, height: int | None, width: in
         InputError: pose_dir does not hold a trained pose network, or its files are damaged.
     """
     pose_dir = pathlib.Path(pose_dir)
-    for name in (CONFIG_FILE, WEIGHTS_FILE):
-        if not (pose_dir / name).is_file():
-            raise InputError(
-                f"no pose network in {pose_dir} ({name} is missing): train it with python -m lrdnn_tf.pretrain_pose"
-            )
-    damaged = f"the pose network in {pose_dir} is damaged, train it again"
-    try:
-        pose_width = json.loads((pose_dir / CONFIG_FILE).read_text())["pose_width"]
-    except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{damaged}: {CONFIG_FILE} gives no pose_width ({error!r})") from error
+    pose_width = read_pose_width(pose_dir)
+    if not (pose_dir / WEIGHTS_FILE).is_file():
+        raise InputError(_how_to_get(pose_dir, WEIGHTS_FILE))
     network = build_pose_network(height, width, pose_width)
     try:
         network.load_weights(pose_dir / WEIGHTS_FILE)
     except (OSError, KeyError, ValueError) as error:
-        raise InputError(f"{damaged}: {WEIGHTS_FILE} does not fit pose_width={pose_width} ({error})") from error
+        what = f"{WEIGHTS_FILE} does not fit pose_width={pose_width} ({error})"
+        raise InputError(f"the pose network in {pose_dir} is damaged, train it again: {what}") from error
     return network
+
+
+def read_pose_width(pose_dir: str | os.PathLike) -> float:
+    """The pose_width of the network that save_pose_network wrote.
+
+    Raises:
+        InputError: pose_dir does not hold a pose network, or its config.json is damaged.
+    """
+    config = pathlib.Path(pose_dir) / CONFIG_FILE
+    if not config.is_file():
+        raise InputError(_how_to_get(pose_dir, CONFIG_FILE))
+    try:
+        return read_json(config)["pose_width"]
+    except (KeyError, TypeError):
+        raise InputError(f"{config} is damaged, it gives no pose_width: train the pose network again") from None
+
+
+def _how_to_get(pose_dir: str | os.PathLike, missing: str) -> str:
+    return f"no pose network in {pose_dir} ({missing} is missing): train it with python -m lrdnn_tf.pretrain_pose"
 
 
 def _stage0(image: tf.Tensor, pose_width: float) -> tf.Tensor:

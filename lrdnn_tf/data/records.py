@@ -54,8 +54,3 @@ def parse_examples(serialized: tf.Tensor, tasks: int) -> dict[str, tf.Tensor]:
         "attributes": tf.io.FixedLenFeature([tasks], tf.int64),
     }
     return tf.io.parse_example(serialized, features)
-
-
-def parse_example(serialized: tf.Tensor, tasks: int) -> dict[str, tf.Tensor]:
-    """parse_examples for one example: serialized is a string scalar, and so the results have no batch axis."""
-    return {name: value[0] for name, value in parse_examples(serialized[tf.newaxis], tasks).items()}

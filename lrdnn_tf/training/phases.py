@@ -12,8 +12,7 @@ from lrdnn_tf.data.dataset import Dataset
 from lrdnn_tf.model.lrdnn import CLASSIFIER_SUFFIX, POSE_BRANCH
 from lrdnn_tf.model.main_branch import load_imagenet_weights
 from pose_pretrain.errors import InputError
-from pose_pretrain.network import load_pose_network
-from pose_pretrain.training_files import CONFIG_FILE, read_json
+from pose_pretrain.network import load_pose_network, read_pose_width
 
 
 class Phase(NamedTuple):
@@ -65,7 +64,7 @@ def phase_config(
         why = f"{dataset.path} has no labels, convert it with --attributes=FILE" if attributes else "--attributes=false"
         raise InputError(f"the attributes phase has nothing to learn ({why}): or go on with fusion, without attributes")
     if PHASES[phase].pose_branch:
-        given = {"pose_maps": "both", "pose_width": _pose_width(run_dir)} | given
+        given = {"pose_maps": "both", "pose_width": read_pose_width(pose_dir(run_dir))} | given
         if given["pose_maps"] == "none":
             raise InputError("--pose_maps=none leaves nothing to fuse: the attributes phase is that model")
     else:
@@ -102,14 +101,6 @@ def load_start_weights(
 def pose_dir(run_dir: pathlib.Path) -> pathlib.Path:
     """Where pose pretraining leaves its network in a run."""
     return pathlib.Path(run_dir) / "pose"
-
-
-def _pose_width(run_dir: pathlib.Path) -> float:
-    config = pose_dir(run_dir) / CONFIG_FILE
-    if not config.is_file():
-        how = f"train it with python -m lrdnn_tf.pretrain_pose --run_dir={run_dir} --data_dir=POSE_DATASET"
-        raise InputError(f"no pose network in {run_dir}: {how}")
-    return read_json(config)["pose_width"]
 
 
 def _check_same_road(before: ModelConfig, given: Mapping[str, Any], dataset: Dataset, earlier: str) -> None:

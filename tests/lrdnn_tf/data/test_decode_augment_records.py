@@ -97,8 +97,8 @@ EXAMPLE = {"image": b"\xff\x00", "path": "train/ä.jpg", "identity": 2, "label":
 @pytest.mark.parametrize("attributes", [[], [1], [0, -1, 8]])
 def test_record_is_read_as_written(attributes):
     serialized = records.encode_example(**EXAMPLE, attributes=attributes)
-    parsed = records.parse_example(tf.constant(serialized), tasks=len(attributes))
-    found = {name: value.numpy() for name, value in parsed.items()}
+    parsed = records.parse_examples(tf.constant([serialized]), tasks=len(attributes))
+    found = {name: value[0].numpy() for name, value in parsed.items()}
     assert found.pop("attributes").tolist() == attributes
     assert found == EXAMPLE | {"path": EXAMPLE["path"].encode()}
 
@@ -113,4 +113,4 @@ def test_records_are_parsed_by_the_batch():
 def test_wrong_number_of_tasks_is_an_error():
     serialized = records.encode_example(**EXAMPLE, attributes=[1, 2])
     with pytest.raises(tf.errors.InvalidArgumentError):
-        records.parse_example(tf.constant(serialized), tasks=3)
+        records.parse_examples(tf.constant([serialized]), tasks=3)
