@@ -36,22 +36,29 @@ def flip_and_crop(pixels: tf.Tensor, draws: tf.Tensor) -> tf.Tensor:
     size = tf.shape(pixels)
     padding = tf.cast(tf.round(10 / 256 * tf.cast(size[0], tf.float32)), tf.int32)
     pixels = tf.cond(draws[0] < 0.5, lambda: tf.reverse(pixels, [1]), lambda: pixels)
-    padded = tf.pad(pixels, padding * tf.constant([[1, 1], [1, 1], [0, 0]]))
-    corner = tf.cast(draws[1:3] * tf.cast(2 * padding + 1, tf.float32), tf.int32)
-    cropped = tf.slice(padded, tf.concat([corner, [0]], axis=0), size)
-    return tf.ensure_shape(cropped, pixels.shape)
+    shift = tf.cast(draws[1:3] * tf.cast(2 * padding + 1, tf.float32), tf.int32) - padding
+    # Only what stays in sight is cut out, and then padded: the larger padded image is never made.
+    before, after = (tf.concat([tf.maximum(side, 0), [0]], axis=0) for side in (-shift, shift))
+    seen = tf.slice(pixels, after, size - before - after)
+    return tf.ensure_shape(tf.pad(seen, tf.stack([before, after], axis=1)), pixels.shape)
 
 
-def random_erase(image: tf.Tensor, draws: tf.Tensor, probability: float) -> tf.Tensor:
-    """Paints a random rectangle of the image in one colour, through TensorFlow Addons.
+def random_erase(images: tf.Tensor, draws: tf.Tensor, probability: float) -> tf.Tensor:
+    """Paints a random rectangle of each image in one colour, through TensorFlow Addons.
 
     A rectangle that reaches over the edge is cut off there, so somewhat less than the drawn area may go.
 
     Args:
-        image: float32 [height, width, 3], 0..255, of static shape.
-        draws: float32 [ERASE_DRAWS], uniform in [0, 1).
+        images: float32 [batch_size, height, width, 3], 0..255, height and width static.
+        draws: float32 [batch_size, ERASE_DRAWS], uniform in [0, 1).
         probability: Of erasing at all.
     """
+    return tf.map_fn(
+        lambda each: _random_erase_one(*each, probability), (images, draws), fn_output_signature=images.dtype
+    )
+
+
+def _random_erase_one(image: tf.Tensor, draws: tf.Tensor, probability: float) -> tf.Tensor:
     height, width, _ = image.shape
     area = height * width * (_ERASED_AREA[0] + draws[1] * (_ERASED_AREA[1] - _ERASED_AREA[0]))
     low, high = (tf.math.log(ratio) for ratio in _ERASED_ASPECT)

@@ -22,7 +22,7 @@ from pose_pretrain.errors import InputError
 
 _READ = 1024  # records parsed at a time
 _READY = 4  # batches prepared ahead; left to itself, TensorFlow holds gigabytes of them
-_BATCHING = 2  # batches copied together at a time: a copy is most of what is left to do
+_JPEG = b"\xff\xd8\xff"  # how such a file begins
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,24 +117,39 @@ def training_batches(
         draws = tf.random.stateless_uniform([length, augment.DRAWS], draws_seed, alg="philox")
         return tf.data.Dataset.from_tensor_slices((draw_order(order_seed)[:length], draws))
 
-    def load(index: tf.Tensor, draws: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        flip_draws, erase_draws = tf.split(draws, [augment.FLIP_AND_CROP_DRAWS, augment.ERASE_DRAWS])
-        image = resize_image(augment.flip_and_crop(pixels_of(index), flip_draws), height, width)
-        if random_erasing:
-            image = augment.random_erase(image, erase_draws, random_erasing)
-        return image, labels[index]
+    # Images of one size, as Market-1501's, are resized as a batch: resized one by one they would all be copied into
+    # the batch afterwards, and by then they are many times larger.
+    shape = _shared_shape(records.images)
 
-    def name_labels(images: tf.Tensor, columns: tf.Tensor) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
-        return images, dict(zip(names, tf.unstack(columns, axis=1), strict=True))
+    def load(index: tf.Tensor, draws: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        pixels = tf.ensure_shape(pixels_of(index), shape or (None, None, 3))
+        pixels = augment.flip_and_crop(pixels, draws[: augment.FLIP_AND_CROP_DRAWS])
+        return pixels if shape else resize_image(pixels, height, width), index, draws
+
+    def finish(images: tf.Tensor, indices: tf.Tensor, draws: tf.Tensor) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
+        if shape:
+            images = resize_image(images, height, width)
+        if random_erasing:
+            images = augment.random_erase(images, draws[:, augment.FLIP_AND_CROP_DRAWS :], random_erasing)
+        return images, dict(zip(names, tf.unstack(tf.gather(labels, indices), axis=1), strict=True))
 
     return (
         tf.data.Dataset.counter(first_epoch, dtype=tf.int32)
         .flat_map(epoch_order)
         .map(load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-        .batch(batch_size, drop_remainder=True, num_parallel_calls=_BATCHING, deterministic=True)
-        .map(name_labels)
+        .batch(batch_size, drop_remainder=True)
+        .map(finish, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
         .prefetch(_READY)
     )
+
+
+def _shared_shape(images: tf.Tensor) -> tuple[int, int, int] | None:
+    """(h, w, 3) when all of these files are JPEGs of one size, by their headers; None otherwise."""
+    if not all(image.startswith(_JPEG) for image in images.numpy()):
+        return None
+    shapes = tf.map_fn(tf.image.extract_jpeg_shape, images, fn_output_signature=tf.int32).numpy()
+    sizes = {(int(height), int(width), 3) for height, width, _ in shapes}
+    return sizes.pop() if len(sizes) == 1 else None
 
 
 def balanced_order(labels: np.ndarray, batch_size: int, images_per_identity: int) -> Callable[[tf.Tensor], tf.Tensor]:

@@ -22,12 +22,18 @@ def plain_image(number: int, height: int = 16, width: int = 8) -> bytes:
 
 @pytest.fixture
 def make_dataset(tmp_path) -> Callable[..., Dataset]:
-    """make_dataset(examples, per_shard=7, **changes of example 3): splits train and query of `examples` images each.
+    """make_dataset(examples, per_shard=7, draw=plain_image, **changes of example 3): splits train and query.
 
+    Each has `examples` images; draw makes the file of the one of a number.
     Example i has identity 10 + i % 5 (label i % 5), camera 1 + i % 2, hat i % 3 - 1 and age i % 4.
     """
 
-    def make(examples: int, per_shard: int = 7, **changes: int | list[int]) -> Dataset:
+    def make(
+        examples: int,
+        per_shard: int = 7,
+        draw: Callable[[int], bytes] = plain_image,
+        **changes: int | list[int],
+    ) -> Dataset:
         description = {
             "format_version": 1,
             "kind": "reid",
@@ -36,7 +42,7 @@ def make_dataset(tmp_path) -> Callable[..., Dataset]:
             "identities": list(range(10, 15)),
             "cameras": [1, 2],
             "splits": {
-                split: _write_split(tmp_path, split, examples, per_shard, changes) for split in ("train", "query")
+                split: _write_split(tmp_path, split, examples, per_shard, draw, changes) for split in ("train", "query")
             },
         }
         (tmp_path / "dataset.json").write_text(json.dumps(description))
@@ -45,7 +51,9 @@ def make_dataset(tmp_path) -> Callable[..., Dataset]:
     return make
 
 
-def _write_split(folder: pathlib.Path, split: str, examples: int, per_shard: int, changes: dict) -> dict:
+def _write_split(
+    folder: pathlib.Path, split: str, examples: int, per_shard: int, draw: Callable, changes: dict
+) -> dict:
     shards = []
     for start in range(0, examples, per_shard):
         numbers = range(start, min(start + per_shard, examples))
@@ -53,7 +61,7 @@ def _write_split(folder: pathlib.Path, split: str, examples: int, per_shard: int
         with tf.io.TFRecordWriter(str(folder / file)) as writer:
             for number in numbers:
                 example = {
-                    "image": plain_image(number),
+                    "image": draw(number),
                     "path": f"{split}/{number}.png",
                     "identity": 10 + number % 5,
                     "label": number % 5 if split == "train" else -1,

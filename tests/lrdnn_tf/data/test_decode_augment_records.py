@@ -70,8 +70,9 @@ def test_flip_and_crop_can_leave_an_image_alone():
 
 def test_erasing_paints_one_rectangle_of_the_drawn_size():
     image = np.zeros((64, 32, 3), np.float32)
+    draws = tf.constant([[0.0, 0.5, 0.5, 0.5, 0.5]])
     # Area 0.02 + 0.5 * 0.38 = 0.21 of 2048 pixels, aspect 1: a square of about 21 pixels around (32, 16).
-    erased = augment.random_erase(tf.constant(image), tf.constant([0.0, 0.5, 0.5, 0.5, 0.5]), 1.0).numpy()
+    erased = augment.random_erase(tf.constant([image]), draws, 1.0)[0].numpy()
     expected = image.copy()
     expected[22:42, 6:26] = erased[32, 16]
     assert erased[32, 16].min() > 0
@@ -79,10 +80,10 @@ def test_erasing_paints_one_rectangle_of_the_drawn_size():
 
 
 def test_erasing_happens_with_its_probability():
-    image = tf.constant(_noise(64, 32).astype(np.float32))
+    images = tf.constant(_noise(64, 32)[np.newaxis].astype(np.float32))
     for draw, probability, erases in [(0.3, 0.5, True), (0.5, 0.5, False), (0.0, 0.0, False), (0.99, 1.0, True)]:
-        erased = augment.random_erase(image, tf.constant([draw, 0.5, 0.5, 0.5, 0.5]), probability)
-        assert bool(tf.reduce_any(erased != image)) == erases
+        erased = augment.random_erase(images, tf.constant([[draw, 0.5, 0.5, 0.5, 0.5]]), probability)
+        assert bool(tf.reduce_any(erased != images)) == erases
 
 
 def test_without_addons_erasing_says_what_to_do(monkeypatch):

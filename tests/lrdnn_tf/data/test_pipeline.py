@@ -2,6 +2,7 @@
 
 import itertools
 
+import cv2
 import numpy as np
 import pytest
 
@@ -99,6 +100,47 @@ def test_augmentation_differs_between_epochs_and_examples(make_dataset):
 def test_cached_pixels_give_the_same_batches(make_dataset):
     dataset = make_dataset(20)
     _assert_same(_take(dataset, 12, cache_images=True), _take(dataset, 12))
+
+
+def _photo(number, height=16, width=8):
+    noise = np.random.default_rng(number).integers(0, 256, (height, width, 3), np.uint8)
+    return cv2.imencode(".jpg", noise)[1].tobytes()
+
+
+def test_images_of_one_size_are_resized_together_to_the_same_pixels(make_dataset, monkeypatch):
+    dataset = make_dataset(20, draw=_photo)
+    together = _take(dataset, 5)
+    monkeypatch.setattr(pipeline, "_shared_shape", lambda images: None)
+    _assert_same(together, _take(dataset, 5))
+
+
+def test_images_of_many_sizes_make_a_batch(make_dataset):
+    dataset = make_dataset(20, draw=lambda number: _photo(number, height=10 + 3 * number, width=40 - number))
+    images = np.concatenate([images for images, _ in _take(dataset, 5)])
+    assert images.shape == (20, 32, 16, 3)
+    assert len(np.unique(images.mean(axis=(1, 2, 3)))) == 20
+
+
+@pytest.mark.parametrize(
+    ("draw", "shape"),
+    [
+        (_photo, (16, 8, 3)),
+        (lambda number: _photo(number, width=8 + number // 19), None),
+        (lambda number: cv2.imencode(".png" if number else ".jpg", np.zeros((16, 8, 3)))[1].tobytes(), None),
+    ],
+)
+def test_shape_is_shared_by_all_or_none(make_dataset, draw, shape):
+    images = pipeline.read_records(make_dataset(20, draw=draw), "train").images
+    assert pipeline._shared_shape(images) == shape
+
+
+def test_erasing_works_on_batches(make_dataset):
+    """Every image loses a part, and none of them more than the largest patch."""
+    dataset = make_dataset(20, draw=_photo)
+    plain, erased = _take(dataset, 5), _take(dataset, 5, random_erasing=1.0)
+    for (before, _), (after, _) in zip(plain, erased, strict=True):
+        changed = (before != after).any(axis=-1).mean(axis=(1, 2))
+        assert ((changed > 0) & (changed < 0.5)).all()
 
 
 def test_balanced_batches_hold_as_many_images_of_each_identity(make_dataset):
