@@ -17,6 +17,7 @@ from lrdnn_tf import attributes as attribute_tasks
 DUKEMTMC = reid.Source(
     name="dukemtmc",
     file_name=re.compile(r"(?P<identity>-1|\d+)_c(?P<camera>[1-9]\d*)_f\d+\.(jpg|jpeg|png)", re.IGNORECASE),
+    file_name_example="0005_c2_f0046985.jpg",
     label_file="duke_attribute.mat",
     tasks=attribute_tasks.DUKEMTMC,
     published_counts={

@@ -17,6 +17,7 @@ from lrdnn_tf import attributes as attribute_tasks
 MARKET1501 = reid.Source(
     name="market1501",
     file_name=re.compile(r"(?P<identity>-1|\d+)_c(?P<camera>[1-9]\d*)s\d+_\d+_\d+\.(jpg|jpeg|png)", re.IGNORECASE),
+    file_name_example="0002_c1s1_000451_03.jpg",
     label_file="market_attribute.mat",
     tasks=attribute_tasks.MARKET1501,
     published_counts={

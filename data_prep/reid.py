@@ -49,6 +49,7 @@ class Source(NamedTuple):
     Attributes:
         name: Name of the dataset, as read_attribute_labels knows it, and of the module that converts it.
         file_name: Pattern of the image names with the groups `identity` and `camera`.
+        file_name_example: A name that fits, for people.
         label_file: Name of the file with the attribute labels.
         tasks: Its attribute tasks.
         published_counts: For each split the counts to expect, named as in dataset.json.
@@ -56,6 +57,7 @@ class Source(NamedTuple):
 
     name: str
     file_name: re.Pattern
+    file_name_example: str
     label_file: str
     tasks: tuple[AttributeTask, ...]
     published_counts: Mapping[str, Mapping[str, int]]
@@ -88,7 +90,7 @@ def convert_folders(
         InputError: See find_crops, read_attribute_labels and convert.
     """
     name = name or source.name
-    crops = find_crops(raw_dir, source.file_name)
+    crops = find_crops(raw_dir, source)
     tasks = ()
     if label_path := attributes or _find_labels(pathlib.Path(raw_dir), source.label_file):
         tasks = source.tasks
@@ -132,12 +134,12 @@ def run_converter(source: Source) -> None:
     binary.run(main)
 
 
-def find_crops(raw_dir: str | os.PathLike, file_name: re.Pattern) -> dict[str, list[Crop]]:
+def find_crops(raw_dir: str | os.PathLike, source: Source) -> dict[str, list[Crop]]:
     """Lists the images of a dataset in Market-1501's folder layout, sorted by file name.
 
     Args:
         raw_dir: Folder with bounding_box_train, query and bounding_box_test.
-        file_name: Pattern of the image names with the groups `identity` and `camera`.
+        source: Which dataset.
 
     Raises:
         InputError: A folder is missing or holds no image, or the name of an image does not fit the pattern.
@@ -153,7 +155,10 @@ def find_crops(raw_dir: str | os.PathLike, file_name: re.Pattern) -> dict[str, l
             raise InputError(f"{raw_dir / folder}: no image in it")
         if others := sorted(set(names) - set(images)):
             logging.warning("%s: ignored %s", raw_dir / folder, shard_files.summarize(others, "other files"))
-        matches = {name: file_name.fullmatch(name) for name in images}
+        matches = {name: source.file_name.fullmatch(name) for name in images}
+        if not any(matches.values()):  # another dataset: one line says it better than one for each image
+            found = f"none of its {len(images)} images is named like {source.file_name_example} ({images[0]}, ...)"
+            raise InputError(f"{raw_dir / folder}: {found}; is it a dataset of data_prep.{source.name}?")
         unparsed += [f"{folder}/{name}" for name, match in matches.items() if match is None]
         crops[split] = [
             Crop(f"{folder}/{name}", int(match["identity"]), int(match["camera"]))

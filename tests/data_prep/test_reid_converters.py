@@ -245,6 +245,11 @@ def _unparsed_name(raw_dir):
     os.rename(raw_dir / "query" / "0001_c1s1_001051_00.jpg", raw_dir / "query" / "person_one.jpg")
 
 
+def _another_layout(raw_dir):
+    for path in (raw_dir / "query").iterdir():
+        path.rename(path.with_name(path.name.replace("_c", "-cam")))
+
+
 def _camera_zero(raw_dir):
     os.rename(raw_dir / "query" / "0001_c1s1_001051_00.jpg", raw_dir / "query" / "0001_c0s1_001051_00.jpg")
 
@@ -260,6 +265,7 @@ def _nobody_in_train(raw_dir):
         (_no_folder, "no folder 'query'"),
         (_no_image, "query: no image"),
         (_unparsed_name, "query/person_one.jpg"),
+        (_another_layout, r"query: none of its \d+ images is named like 0002_c1s1_000451_03.jpg"),
         (_camera_zero, "query/0001_c0s1_001051_00.jpg"),
         (_nobody_in_train, "training split has no person"),
     ],
