@@ -83,20 +83,23 @@ def training_batches(
     batch_size: int,
     seed: int,
     first_epoch: int = 0,
+    first_step: int = 0,
+    part: tuple[int, int] = (0, 1),
     sigma: float | None = None,
     limb_width: float = 1.0,
     rotation: float = 40.0,
 ) -> tf.data.Dataset:
     """Batches of augmented crops with their target maps, epoch after epoch without end.
 
-    Each epoch holds steps_per_epoch(...) batches; what is left over at its end is dropped. The batches
-    from first_epoch = k are those that a run from 0 sees from epoch k on.
+    Each epoch holds steps_per_epoch(...) batches; what is left over at its end is dropped.
 
     Args:
         dataset: Of read_pose_dataset; its "train" split is read.
         height, width: Size of the crops in pixels, multiples of 8.
         batch_size: Images per batch; all of them where the dataset has fewer.
         seed: Of shuffling and augmentation.
+        first_epoch, first_step: Where to begin; the batches are those of a run from 0 at that step of that epoch.
+        part: (index, count) of the worker that reads: of each batch it gets the index-th of count equal parts.
         sigma: Of the Gaussians in pixels; None is default_sigma.
         limb_width: Half the width of limbs in cells.
         rotation: The most that crops are turned either way, in degrees.
@@ -107,14 +110,19 @@ def training_batches(
     """
     sigma = default_sigma(height, width) if sigma is None else sigma
     batch_size = min(batch_size, dataset.examples("train"))
+    own_size = batch_size // part[1]
 
     def epoch_batches(epoch: tf.Tensor) -> tf.data.Dataset:
         epoch_seed = tf.random.experimental.stateless_fold_in(tf.constant([seed, 0], tf.int64), epoch)
-        records = _shuffled_records(dataset.shards("train"), epoch_seed)
-        crops = records.map(
+        done = tf.where(epoch == first_epoch, first_step, 0)
+        batches = _shuffled_records(dataset.shards("train"), epoch_seed).batch(batch_size, drop_remainder=True)
+        own = batches.skip(tf.cast(done, tf.int64)).map(
+            lambda records: records[part[0] * own_size : (part[0] + 1) * own_size]
+        )
+        crops = own.unbatch().map(
             lambda record: _training_crop(record, epoch_seed, height, width, rotation), tf.data.AUTOTUNE
         )
-        return crops.padded_batch(batch_size, drop_remainder=True)
+        return crops.padded_batch(own_size, drop_remainder=True)
 
     def with_targets(images: tf.Tensor, ignored: tf.Tensor, keypoints: tf.Tensor):
         grid = (height // STRIDE, width // STRIDE)

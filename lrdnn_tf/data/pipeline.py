@@ -68,6 +68,8 @@ def training_batches(
     batch_size: int,
     seed: int,
     first_epoch: int = 0,
+    first_step: int = 0,
+    part: tuple[int, int] = (0, 1),
     *,
     images_per_identity: int = 0,
     random_erasing: float = 0.0,
@@ -83,7 +85,8 @@ def training_batches(
         height, width: Size of the network's input in pixels.
         batch_size: Examples in a batch.
         seed: Decides shuffling and augmentation, together with the epoch.
-        first_epoch: Where to begin; the batches are those of a run from 0 at that epoch.
+        first_epoch, first_step: Where to begin; the batches are those of a run from 0 at that step of that epoch.
+        part: (index, count) of the worker that reads: of each batch it gets the index-th of count equal parts.
         images_per_identity: K of identity-balanced sampling: a batch holds batch_size / K identities with K images
             each, which repeat where somebody has fewer. 0 samples images instead.
         random_erasing: Probability that a part of an image is erased.
@@ -91,7 +94,8 @@ def training_batches(
 
     Returns:
         Batches (images, labels): images float32 [batch_size, height, width, 3], RGB 0..255; labels a dict with
-        int32 [batch_size] under "identity" and under the name of each attribute task, unknown = -1.
+        int32 [batch_size] under "identity" and under the name of each attribute task, unknown = -1. A worker's are
+        batch_size / count long.
 
     Raises:
         InputError: The split cannot be read, cannot fill a batch, or random erasing is not at hand.
@@ -101,6 +105,7 @@ def training_batches(
     if not 0 < batch_size <= examples:
         raise InputError(f"batch_size={batch_size}: must be between 1 and the {examples} training images")
     length = examples // batch_size * batch_size
+    own_size = batch_size // part[1]
     names = ["identity", *(task.name for task in dataset.attributes)]
     labels = tf.constant(np.column_stack([records.label, records.attributes]))
     pixels_of = _cached_pixels(records) if cache_images else lambda index: decode_pixels(records.images[index])
@@ -115,7 +120,10 @@ def training_batches(
     def epoch_order(epoch: tf.Tensor) -> tf.data.Dataset:
         order_seed, draws_seed = tf.unstack(tf.random.split([seed, epoch], alg="philox"))
         draws = tf.random.stateless_uniform([length, augment.DRAWS], draws_seed, alg="philox")
-        return tf.data.Dataset.from_tensor_slices((draw_order(order_seed)[:length], draws))
+        places = tf.reshape(tf.range(length), [-1, batch_size])
+        done = tf.where(epoch == first_epoch, first_step, 0)
+        own = tf.reshape(places[done:, part[0] * own_size : (part[0] + 1) * own_size], [-1])
+        return tf.data.Dataset.from_tensor_slices((tf.gather(draw_order(order_seed), own), tf.gather(draws, own)))
 
     # Images of one size, as Market-1501's, are resized as a batch: resized one by one they would all be copied into
     # the batch afterwards, and by then they are many times larger.
@@ -137,7 +145,7 @@ def training_batches(
         tf.data.Dataset.counter(first_epoch, dtype=tf.int32)
         .flat_map(epoch_order)
         .map(load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-        .batch(batch_size, drop_remainder=True)
+        .batch(own_size, drop_remainder=True)
         .map(finish, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
         .prefetch(_READY)
     )

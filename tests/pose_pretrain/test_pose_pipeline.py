@@ -57,6 +57,21 @@ def test_going_on_at_an_epoch_sees_what_an_uninterrupted_run_sees(pose_dataset):
     assert_same(take(pose_dataset, 3 * steps)[2 * steps :], take(pose_dataset, steps, first_epoch=2))
 
 
+def test_going_on_within_an_epoch_sees_what_an_uninterrupted_run_sees(pose_dataset):
+    steps = steps_per_epoch(pose_dataset, 4)
+    whole = take(pose_dataset, 3 * steps)
+    assert_same(whole[steps + 1 :], take(pose_dataset, 2 * steps - 1, first_epoch=1, first_step=1))
+
+
+def test_workers_share_each_batch(pose_dataset):
+    one, other = (take(pose_dataset, 3, part=(index, 2)) for index in range(2))
+    joined = [
+        (np.concatenate([a[0], b[0]]), {name: np.concatenate([a[1][name], b[1][name]]) for name in a[1]})
+        for a, b in zip(one, other, strict=True)
+    ]
+    assert_same(joined, take(pose_dataset, 3))
+
+
 def test_each_epoch_is_another_order_and_another_augmentation(pose_dataset):
     steps = steps_per_epoch(pose_dataset, 4)
     batches = take(pose_dataset, 2 * steps)

@@ -90,6 +90,26 @@ def test_a_resumed_run_sees_the_same_batches(make_dataset, examples, first_epoch
     _assert_same(_take(dataset, 10, first_epoch=first_epoch), uninterrupted[5 * first_epoch :])
 
 
+def test_a_run_resumed_within_an_epoch_sees_the_same_batches(make_dataset):
+    """An epoch of 20 images has 5 steps."""
+    dataset = make_dataset(20)
+    _assert_same(_take(dataset, 9, first_epoch=1, first_step=3), _take(dataset, 17)[8:])
+
+
+@pytest.mark.parametrize("workers", [2, 4])
+def test_workers_share_each_batch(make_dataset, workers):
+    dataset = make_dataset(20)
+    parts = [_take(dataset, 7, first_step=2, part=(index, workers)) for index in range(workers)]
+    joined = [
+        (
+            np.concatenate([images for images, _ in batch]),
+            {name: np.concatenate([labels[name] for _, labels in batch]) for name in batch[0][1]},
+        )
+        for batch in zip(*parts, strict=True)
+    ]
+    _assert_same(joined, _take(dataset, 9)[2:])
+
+
 def test_augmentation_differs_between_epochs_and_examples(make_dataset):
     """An image 32 high is padded by 1: black borders lie on different sides."""
     batches = _take(make_dataset(20), 50)
