@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 
 from absl import app, flags, logging
 
-from pose_pretrain.errors import InputError
+from pose_pretrain.errors import InputError, Stopped
 
 
 @contextlib.contextmanager
@@ -39,7 +39,7 @@ def run(main: Callable[[], None]) -> None:
     """Parses the absl flags and calls main.
 
     An InputError, or a file that the system will not open or write, ends in one line on stderr and exit code 1; so
-    does Ctrl-C, with 130. Every other exception keeps its traceback.
+    does Ctrl-C, with 130, and a training that SIGTERM stopped, with 143. Every other exception keeps its traceback.
     """
 
     def guarded(argv: list[str]) -> None:
@@ -56,6 +56,8 @@ def run(main: Callable[[], None]) -> None:
             if error.filename is None:
                 raise
             _end(f"error: {error.filename}: {error.strerror}", 1)
+        except Stopped as stopped:
+            _end(str(stopped), 128 + stopped.signal)
         except KeyboardInterrupt:
             _end("interrupted", 130)
 

@@ -1,21 +1,29 @@
 """Trains the pose network: python -m lrdnn_tf.pretrain_pose --data_dir=DATASET --run_dir=runs/NAME"""
 
 import dataclasses
+import pathlib
 
 from absl import flags
 
 from lrdnn_tf import binary
-from lrdnn_tf.training.runtime import PRECISIONS, device_names, set_precision
+from lrdnn_tf.training.runtime import PRECISIONS, STRATEGIES, device_names, make_strategy, read_steps, set_precision
+from pose_pretrain.fit import Runtime
+from pose_pretrain.network import load_pose_network
 from pose_pretrain.pipeline import read_pose_dataset
 from pose_pretrain.train import PoseConfig, pretrain, report_run
 
 
 def main() -> None:
     args = flags.FLAGS
+    strategy = make_strategy(args.strategy)  # TensorFlow wants it before anything else
     print(f"pose: {set_precision(args.precision)} on {device_names()}")
     config = PoseConfig(**{field.name: args[field.name].value for field in dataclasses.fields(PoseConfig)})
     dataset = read_pose_dataset(args.data_dir, needed=("train", args.eval_split))
-    network = pretrain(dataset, args.run_dir, config)
+    runtime = Runtime(strategy, args.jit_compile, read_steps(args.profile_steps))
+    pretrain(dataset, args.run_dir, config, runtime)
+    if not runtime.is_chief:
+        return
+    network = load_pose_network(pathlib.Path(args.run_dir) / "pose", config.height, config.width)
     report_run(network, dataset, args.run_dir, config, args.eval_split, args.eval_flip)
 
 
@@ -28,6 +36,11 @@ if __name__ == "__main__":
     flags.DEFINE_float("decay", PoseConfig.decay, "Factor on the rate after every epoch.")
     flags.DEFINE_integer("seed", PoseConfig.seed, "Seed of initial weights, shuffling and augmentation.")
     flags.DEFINE_enum("precision", "auto", PRECISIONS, "Number format; auto is mixed_float16 where tensor cores are.")
+    flags.DEFINE_enum(
+        "strategy", "auto", STRATEGIES, "Devices; auto takes all GPUs, or all workers that TF_CONFIG names."
+    )
+    flags.DEFINE_bool("jit_compile", False, "Whether XLA compiles the training step.")
+    flags.DEFINE_string("profile_steps", None, "Steps that TensorBoard gets a trace of, such as 10,20.")
     flags.DEFINE_integer("height", PoseConfig.height, "Height of the crops in pixels, a multiple of 8.")
     flags.DEFINE_integer("width", PoseConfig.width, "Width of the crops in pixels, a multiple of 8.")
     flags.DEFINE_float(

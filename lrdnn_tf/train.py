@@ -1,5 +1,7 @@
 """Trains one phase of LRDNN: python -m lrdnn_tf.train --phase=fusion --run_dir=runs/NAME --data_dir=DATASET"""
 
+import dataclasses
+import functools
 import pathlib
 
 from absl import flags
@@ -7,35 +9,53 @@ from absl import flags
 from lrdnn_tf import binary, config
 from lrdnn_tf.config import ModelConfig, TrainingConfig
 from lrdnn_tf.data.dataset import read_dataset
+from lrdnn_tf.evaluation.retrieval import project_gallery, retrieval_scores
 from lrdnn_tf.training.loop import train_phase
 from lrdnn_tf.training.phases import PHASES, phase_config
-from lrdnn_tf.training.runtime import PRECISIONS, device_names, set_precision
+from lrdnn_tf.training.runtime import (
+    PRECISIONS,
+    STRATEGIES,
+    device_names,
+    make_strategy,
+    read_steps,
+    set_precision,
+)
+from pose_pretrain.errors import InputError
+from pose_pretrain.fit import Runtime
 
 _MODEL_FLAGS = (
-    "backbone", "height", "width", "pose_maps", "channel_parse", "channel_parse_reduction", "fuse",
+    "backbone", "last_stride", "height", "width", "pose_maps", "channel_parse", "channel_parse_reduction", "fuse",
     "bilinear_dim", "bilinear_seed",
 )  # fmt: skip
 
 
 def main() -> None:
     args = flags.FLAGS
+    strategy = make_strategy(args.strategy)  # TensorFlow wants it before anything else
     print(f"{args.phase}: {set_precision(args.precision)} on {device_names()}")
+    runtime = Runtime(strategy, args.jit_compile, read_steps(args.profile_steps))
+    if args.evaluate_every and runtime.has_other_workers:
+        raise InputError("--evaluate_every works on one machine only: leave it out, and use lrdnn_tf.evaluate")
     dataset = read_dataset(args.data_dir)
     run_dir = pathlib.Path(args.run_dir)
     options = {name: args[name].value for name in _MODEL_FLAGS}
     model_config = phase_config(args.phase, dataset, run_dir, args.attributes, options)
-    training = TrainingConfig(
-        epochs=PHASES[args.phase].epochs if args.epochs is None else args.epochs,
-        batch_size=args.batch_size,
-        learning_rate=args.learning_rate,
-        decay=args.decay,
-        imagenet_weights=args.imagenet_weights,
-        attribute_weight=args.attribute_weight,
-        images_per_identity=args.images_per_identity,
-        random_erasing=args.random_erasing,
-        seed=args.seed,
+    settings = {field.name: args[field.name].value for field in dataclasses.fields(TrainingConfig)}
+    if args.epochs is None:
+        settings["epochs"] = PHASES[args.phase].epochs
+    train_phase(
+        args.phase,
+        dataset,
+        run_dir,
+        model_config,
+        TrainingConfig(**settings),
+        runtime,
+        args.cache_images,
+        functools.partial(retrieval_scores, dataset=dataset) if args.evaluate_every else None,
+        args.evaluate_every,
     )
-    train_phase(args.phase, dataset, run_dir, model_config, training, args.cache_images)
+    if args.projector_images and runtime.is_chief:
+        project_gallery(run_dir, args.phase, dataset, args.projector_images)
 
 
 if __name__ == "__main__":
@@ -46,6 +66,14 @@ if __name__ == "__main__":
     flags.DEFINE_integer("batch_size", TrainingConfig.batch_size, "Images a step.")
     flags.DEFINE_float("learning_rate", TrainingConfig.learning_rate, "Adam's rate in the first epoch.")
     flags.DEFINE_float("decay", TrainingConfig.decay, "Factor on the rate after every epoch.")
+    flags.DEFINE_enum("schedule", TrainingConfig.schedule, config.SCHEDULES, "How the rate falls; cosine ends at 0.")
+    flags.DEFINE_integer("warmup_epochs", TrainingConfig.warmup_epochs, "Epochs in which the rate rises from 0.")
+    flags.DEFINE_float("label_smoothing", TrainingConfig.label_smoothing, "Share of identity labels spread evenly.")
+    flags.DEFINE_float(
+        "triplet_weight", TrainingConfig.triplet_weight, "Weight of a batch-hard triplet loss; 0 leaves it out."
+    )
+    flags.DEFINE_float("triplet_margin", TrainingConfig.triplet_margin, "Its margin, on unit descriptors.")
+    flags.DEFINE_float("ema", TrainingConfig.ema, "Momentum of the average of weights to end on, such as 0.999.")
     flags.DEFINE_float(
         "attribute_weight",
         TrainingConfig.attribute_weight,
@@ -60,10 +88,28 @@ if __name__ == "__main__":
     flags.DEFINE_enum(
         "precision", "auto", PRECISIONS, "Number format; auto is mixed_float16 on a GPU with tensor cores."
     )
+    flags.DEFINE_enum(
+        "strategy", "auto", STRATEGIES, "Devices; auto takes all GPUs, or all workers that TF_CONFIG names."
+    )
+    flags.DEFINE_bool("jit_compile", False, "Whether XLA compiles the training step.")
+    flags.DEFINE_string("profile_steps", None, "Steps that TensorBoard gets a trace of, such as 10,20.")
+    flags.DEFINE_integer(
+        "evaluate_every",
+        0,
+        "Epochs between two measurements of mAP, the best weights of which are kept; 0: never.",
+        lower_bound=0,
+    )
+    flags.DEFINE_integer(
+        "projector_images",
+        1000,
+        "Gallery images whose descriptors go to TensorBoard's projector in the end.",
+        lower_bound=0,
+    )
     flags.DEFINE_string(
         "imagenet_weights", "imagenet", "What ResNet-50 starts from: imagenet, none, or a weights file."
     )
     flags.DEFINE_enum("backbone", None, config.BACKBONES, "Main branch; later phases inherit it. Default resnet50.")
+    flags.DEFINE_integer("last_stride", None, "Its last stride, 2 or 1; later phases inherit it. Default 2.")
     flags.DEFINE_integer("height", None, "Input height in pixels; later phases inherit it. Default 256.")
     flags.DEFINE_integer("width", None, "Input width in pixels; later phases inherit it. Default 128.")
     flags.DEFINE_bool("attributes", True, "Whether attribute heads are trained (the paper's letter A).")

@@ -16,16 +16,16 @@ import numpy as np
 import tensorflow as tf
 import tf_keras as keras
 
-from pose_pretrain.callbacks import Checkpoints, Due, MetricsTable, Progress, StopOnNonFinite
+from pose_pretrain.callbacks import Due
 from pose_pretrain.errors import InputError
 from pose_pretrain.evaluate import PoseScores, boxes_in_crops, evaluate, final_maps, find_keypoints, report
+from pose_pretrain.fit import Runtime, TrainingModel, fit, save_trained
 from pose_pretrain.loss import map_loss, weighted_targets
 from pose_pretrain.network import (
     STAGES,
     build_pose_network,
     load_imagenet_weights,
     load_pose_network,
-    save_pose_network,
 )
 from pose_pretrain.pictures import draw_panel
 from pose_pretrain.pipeline import PoseDataset, evaluation_people, steps_per_epoch, training_batches
@@ -38,8 +38,7 @@ from pose_pretrain.training_files import (
     write_json,
 )
 
-# Checkpoints and overlays come after an epoch, but not more often than this: epochs of small sets last a second.
-_SECONDS_BETWEEN_CHECKPOINTS = 60
+_SECONDS_BETWEEN_OVERLAYS = 60  # at least: epochs of small sets last a second
 _PICTURES = 8
 
 
@@ -80,13 +79,16 @@ class PoseConfig:
                 raise InputError(f"{field}={value} must be above 0")
 
 
-def pretrain(dataset: PoseDataset, run_dir: str | os.PathLike, config: PoseConfig) -> keras.Model:
+def pretrain(
+    dataset: PoseDataset, run_dir: str | os.PathLike, config: PoseConfig, runtime: Runtime | None = None
+) -> keras.Model:
     """Trains the pose network and leaves it in run_dir/pose; goes on where an earlier call was cut off.
 
     Args:
         dataset: Of read_pose_dataset.
         run_dir: The run, such as runs/NAME.
         config: The network and its training.
+        runtime: How it runs: devices, XLA, traces, checkpoints.
 
     Returns:
         The trained network, for input of config's size.
@@ -94,7 +96,9 @@ def pretrain(dataset: PoseDataset, run_dir: str | os.PathLike, config: PoseConfi
     Raises:
         InputError: run_dir holds a network of another config, VGG-19's weights cannot be had, or the loss
             stops being a number.
+        Stopped: SIGTERM or Ctrl-C; the state is saved first.
     """
+    runtime = runtime or Runtime()
     pose_dir = pathlib.Path(run_dir) / "pose"
     if has_begun(pose_dir):
         refuse_other_config(pose_dir, read_json(pose_dir / CONFIG_FILE), dataclasses.asdict(config))
@@ -102,46 +106,56 @@ def pretrain(dataset: PoseDataset, run_dir: str | os.PathLike, config: PoseConfi
         print(f"pose: already trained, {pose_dir / WEIGHTS_FILE}")
         return load_pose_network(pose_dir, config.height, config.width)
 
+    with runtime.strategy.scope():
+        network = _fit(dataset, pose_dir, config, runtime)
+        save_trained(network, pose_dir / WEIGHTS_FILE, runtime)
+    return network
+
+
+def _fit(dataset: PoseDataset, pose_dir: pathlib.Path, config: PoseConfig, runtime: Runtime) -> keras.Model:
     keras.utils.set_random_seed(config.seed)
     network = build_pose_network(config.height, config.width, config.pose_width)
-    network.compile(keras.optimizers.Adam(config.learning_rate, epsilon=1e-8), loss=[map_loss] * (2 * STAGES))
-    steps = steps_per_epoch(dataset, config.batch_size)
-    batch_size = min(config.batch_size, dataset.examples("train"))
-    checkpoints = Checkpoints(network, pose_dir, _SECONDS_BETWEEN_CHECKPOINTS)
-    first_epoch = checkpoints.restore()
-    if first_epoch == 0:
+    if not has_begun(pose_dir):
         load_imagenet_weights(network, config.imagenet_weights)
+    if runtime.is_chief:
         pose_dir.mkdir(parents=True, exist_ok=True)
         write_json(pose_dir / CONFIG_FILE, dataclasses.asdict(config))
+    steps = steps_per_epoch(dataset, config.batch_size)
+    rate = keras.optimizers.schedules.ExponentialDecay(config.learning_rate, steps, config.decay, staircase=True)
+    model = TrainingModel(network.input, network.output, name=network.name)
+    model.compile(
+        keras.optimizers.Adam(rate, epsilon=1e-8),
+        loss=[map_loss] * (2 * STAGES),
+        jit_compile=runtime.jit_compile,
+    )
 
-    batches = training_batches(
-        dataset,
-        config.height,
-        config.width,
-        config.batch_size,
-        config.seed,
-        first_epoch,
-        config.sigma,
-        config.limb_width,
-        config.rotation,
-    )
-    network.fit(
-        batches.map(_for_fit, tf.data.AUTOTUNE),
+    def batches(epoch: int, step: int, part: tuple[int, int]) -> tf.data.Dataset:
+        return training_batches(
+            dataset,
+            config.height,
+            config.width,
+            config.batch_size,
+            config.seed,
+            epoch,
+            step,
+            part,
+            config.sigma,
+            config.limb_width,
+            config.rotation,
+        ).map(_for_fit, tf.data.AUTOTUNE)
+
+    fit(
+        model,
+        batches,
+        "pose",
+        pose_dir,
         epochs=config.epochs,
-        initial_epoch=first_epoch,
-        steps_per_epoch=steps,
-        verbose=0,
-        callbacks=[
-            keras.callbacks.LearningRateScheduler(lambda epoch: config.learning_rate * config.decay**epoch),
-            StopOnNonFinite(),
-            Progress("pose", config.epochs, steps, batch_size, first_epoch, {"loss": "{:.2f}"}),
-            MetricsTable(pose_dir / "metrics.csv", first_epoch),
-            keras.callbacks.TensorBoard(pose_dir / "tensorboard", write_graph=False),
-            _Overlays(dataset, config, pose_dir / "tensorboard" / "pictures"),
-            checkpoints,
-        ],
+        steps=steps,
+        batch_size=min(config.batch_size, dataset.examples("train")),
+        shown={"loss": "{:.2f}"},
+        runtime=runtime,
+        callbacks=[_Overlays(dataset, config, pose_dir / "tensorboard" / "pictures")] if runtime.is_chief else [],
     )
-    save_pose_network(network, pose_dir, dataclasses.asdict(config))
     return network
 
 
@@ -189,7 +203,7 @@ class _Overlays(keras.callbacks.Callback):
         split = "val" if "val" in dataset.splits else "train"
         self.crops = evaluation_people(dataset, split, config.height, config.width, _PICTURES).take(1)
         self.writer = tf.summary.create_file_writer(str(folder))
-        self.due = Due(_SECONDS_BETWEEN_CHECKPOINTS)
+        self.due = Due(_SECONDS_BETWEEN_OVERLAYS)
 
     def on_epoch_end(self, epoch, logs=None):
         if self.due():

@@ -1,18 +1,27 @@
 """Files of a training folder: whole or not there, and never of two configs at once."""
 
+import datetime
 import json
 import os
 import pathlib
+import platform
+import shlex
+import subprocess
+import sys
 from collections.abc import Mapping
+from importlib import metadata
 from typing import Any
 
+import tensorflow as tf
 import tf_keras as keras
 
 from pose_pretrain.errors import InputError
 
 CONFIG_FILE = "config.json"
+ENVIRONMENT_FILE = "environment.json"
 CHECKPOINTS = "checkpoints/*.index"
 WEIGHTS_FILE = "model.weights.h5"  # there only once a training is complete
+_LIBRARIES = ("tensorflow", "tf_keras", "numpy")
 
 
 def write_json(path: pathlib.Path, content: Mapping[str, Any]) -> None:
@@ -35,6 +44,31 @@ def save_weights(model: keras.Model, path: pathlib.Path) -> None:
     temporary = path.with_name(f"writing.{path.name}")  # Keras looks at the ending of the name, which stays
     keras.Model(model.input, model.output).save_weights(temporary)
     temporary.replace(path)
+
+
+def note_start(folder: pathlib.Path, steps_done: int) -> None:
+    """Adds a line to environment.json: when, by which command and with which versions a training began or went on."""
+    path = folder / ENVIRONMENT_FILE
+    starts = read_json(path)["starts"] if path.is_file() else []
+    start = {
+        "time": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        "steps_done": steps_done,
+        "command": shlex.join(["python", *sys.orig_argv[1:]]),
+        "git_revision": _git_revision(),
+        "versions": {"python": platform.python_version()} | {name: metadata.version(name) for name in _LIBRARIES},
+        "precision": keras.mixed_precision.global_policy().name,
+        "devices": [device.name for device in tf.config.list_logical_devices()],
+    }
+    write_json(path, {"starts": [*starts, start]})
+
+
+def _git_revision() -> str | None:
+    """The revision of this code where it runs from a checkout, with "+" when files of it were changed."""
+    git = ["git", "-C", str(pathlib.Path(__file__).parent), "describe", "--always", "--abbrev=40", "--dirty=+"]
+    try:
+        return subprocess.run([*git, "--exclude=*"], capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):  # no git, or no checkout
+        return None
 
 
 def has_begun(folder: pathlib.Path) -> bool:

@@ -28,7 +28,7 @@ def build_model(config: ModelConfig) -> keras.Model:
         "identity": float32 logits [B, identities]; and float32 logits [B, classes] per attribute task.
     """
     images = keras.Input([config.height, config.width, 3], name="images")
-    features = main_branch(images, config.backbone)
+    features = main_branch(images, config.backbone, config.last_stride)
     if config.pose_maps == "none":
         embedding = keras.layers.GlobalAveragePooling2D(name="pool5", dtype="float32")(features)
         classified = embedding

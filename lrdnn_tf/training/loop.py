@@ -1,10 +1,11 @@
 """One training phase from config to weights: `train_phase`."""
 
+import functools
 import os
 import pathlib
 import shlex
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import tensorflow as tf
@@ -15,11 +16,14 @@ from lrdnn_tf.config import ModelConfig, TrainingConfig, to_json
 from lrdnn_tf.data.dataset import Dataset, training_images_hash
 from lrdnn_tf.data.pipeline import training_batches
 from lrdnn_tf.model.lrdnn import EMBEDDING, IDENTITY, build_model
-from lrdnn_tf.training.losses import KnownAccuracy, known_cross_entropy, loss_weights
+from lrdnn_tf.training.losses import KnownAccuracy, known_cross_entropy, loss_weights, triplet_loss
 from lrdnn_tf.training.phases import load_start_weights
-from pose_pretrain.callbacks import Checkpoints, MetricsTable, Progress, StopOnNonFinite
+from lrdnn_tf.training.runtime import with_synchronized_batch_norms
+from lrdnn_tf.training.schedule import LearningRate
+from lrdnn_tf.training.watching import Retrieval, TrainingImages, write_hyperparameters
 from pose_pretrain.errors import InputError
-from pose_pretrain.training_files import has_begun, refuse_other_config, save_weights, write_json
+from pose_pretrain.fit import Runtime, TrainingModel, fit, save_trained
+from pose_pretrain.training_files import CONFIG_FILE, has_begun, refuse_other_config, write_json
 
 _SHOWN = {"loss": "{:.3f}", "identity_accuracy": "{:.1%}"}
 
@@ -30,7 +34,10 @@ def train_phase(
     run_dir: str | os.PathLike,
     model_config: ModelConfig,
     training: TrainingConfig,
+    runtime: Runtime | None = None,
     cache_images: bool = False,
+    score: Callable[[keras.Model], Mapping[str, float]] | None = None,
+    score_every: int = 1,
 ) -> pathlib.Path:
     """Trains one phase and leaves it in run_dir/PHASE; goes on from the last epoch when it was interrupted.
 
@@ -40,7 +47,11 @@ def train_phase(
         run_dir: The run; holds the phase that this one starts from.
         model_config: From `lrdnn_tf.training.phases.phase_config`.
         training: Epochs, batch size and rates.
+        runtime: How it runs: devices, XLA, traces, checkpoints.
         cache_images: Keep decoded images in memory.
+        score: What to measure of the model while it trains, "mAP" among it; see
+            `lrdnn_tf.training.watching.Retrieval`.
+        score_every: Epochs from one measurement to the next.
 
     Returns:
         The file of the trained weights.
@@ -48,7 +59,9 @@ def train_phase(
     Raises:
         InputError: An earlier phase is missing, the folder belongs to another config, the dataset is smaller
             than a batch, or the loss stops being a number.
+        Stopped: SIGTERM or Ctrl-C; the state is saved first.
     """
+    runtime = runtime or Runtime()
     folder = runs.phase_dir(run_dir, phase)
     weights = runs.weights_path(run_dir, phase)
     steps = _steps_per_epoch(dataset, training.batch_size)
@@ -65,41 +78,50 @@ def train_phase(
         print(f"{phase}: already trained, {weights}")
         return weights
 
-    keras.utils.set_random_seed(training.seed)
-    model = build_model(model_config)
-    load_start_weights(model, phase, model_config, pathlib.Path(run_dir), training.imagenet_weights)
-    folder.mkdir(parents=True, exist_ok=True)
-    write_json(runs.config_path(run_dir, phase), config)
-    _compile(model, training)
-    checkpoints = Checkpoints(model, folder)
-    first_epoch = checkpoints.restore()
-    batches = training_batches(
-        dataset,
-        model_config.height,
-        model_config.width,
-        training.batch_size,
-        training.seed,
-        first_epoch,
-        images_per_identity=training.images_per_identity,
-        random_erasing=training.random_erasing,
-        cache_images=cache_images,
-    )
-    model.fit(
-        _labels_of(batches, model.output),
-        epochs=training.epochs,
-        initial_epoch=first_epoch,
-        steps_per_epoch=steps,
-        verbose=0,
-        callbacks=[
-            keras.callbacks.LearningRateScheduler(lambda epoch: training.learning_rate * training.decay**epoch),
-            StopOnNonFinite(),
-            Progress(phase, training.epochs, steps, training.batch_size, first_epoch, _SHOWN),
-            MetricsTable(folder / "metrics.csv", first_epoch),
-            keras.callbacks.TensorBoard(folder / "tensorboard", write_graph=False),
-            checkpoints,
-        ],
-    )
-    save_weights(model, weights)
+    def batches(epoch: int, step: int, part: tuple[int, int]) -> tf.data.Dataset:
+        return training_batches(
+            dataset,
+            model_config.height,
+            model_config.width,
+            training.batch_size,
+            training.seed,
+            epoch,
+            step,
+            part,
+            images_per_identity=training.images_per_identity,
+            random_erasing=training.random_erasing,
+            cache_images=cache_images,
+        )
+
+    with runtime.strategy.scope():
+        keras.utils.set_random_seed(training.seed)
+        model = build_model(model_config)
+        if runtime.strategy.num_replicas_in_sync > 1:
+            model = with_synchronized_batch_norms(model)
+        load_start_weights(model, phase, model_config, pathlib.Path(run_dir), training.imagenet_weights)
+        trained = TrainingModel(model.input, model.output, name=model.name)
+        _compile(trained, training, steps, runtime.jit_compile)
+        callbacks = []
+        if runtime.is_chief:
+            folder.mkdir(parents=True, exist_ok=True)
+            write_json(folder / CONFIG_FILE, config)
+            write_hyperparameters(folder, str(folder), config["model"] | config["training"])
+            callbacks.append(TrainingImages(next(iter(batches(0, 0, (0, 1))))[0], folder))
+            if score:
+                callbacks.append(Retrieval(model, score, score_every, folder))
+        fit(
+            trained,
+            lambda *place: _labels_of(batches(*place), trained.loss),
+            phase,
+            folder,
+            epochs=training.epochs,
+            steps=steps,
+            batch_size=training.batch_size,
+            shown=_SHOWN,
+            runtime=runtime,
+            callbacks=callbacks,
+        )
+        save_trained(model, weights, runtime)
     return weights
 
 
@@ -116,17 +138,31 @@ def _decisive(config: Mapping[str, Any]) -> dict[str, Any]:
     return config["model"] | config["training"] | dataset
 
 
-def _compile(model: keras.Model, training: TrainingConfig) -> None:
+def _compile(model: keras.Model, training: TrainingConfig, steps: int, jit_compile: bool) -> None:
     """Adam at the parameters that its paper recommends (section 4.3); Keras' own epsilon is ten times larger."""
     tasks = [name for name in model.output if name != EMBEDDING]
+    losses = {task: known_cross_entropy for task in tasks}
+    if training.label_smoothing:
+        losses[IDENTITY] = functools.partial(known_cross_entropy, smoothing=training.label_smoothing)
+    weights = loss_weights(tasks, training.attribute_weight, IDENTITY)
+    if training.triplet_weight:
+        losses[EMBEDDING] = functools.partial(triplet_loss, margin=training.triplet_margin)
+        weights[EMBEDDING] = training.triplet_weight
+    average = {"use_ema": True, "ema_momentum": training.ema} if training.ema else {}
     model.compile(
-        keras.optimizers.Adam(training.learning_rate, epsilon=1e-8),
-        loss={task: known_cross_entropy for task in tasks},
-        loss_weights=loss_weights(tasks, training.attribute_weight, IDENTITY),
+        keras.optimizers.Adam(LearningRate(training, steps), epsilon=1e-8, **average),
+        loss=losses,
+        loss_weights=weights,
         metrics={task: KnownAccuracy(name="accuracy") for task in tasks},
+        jit_compile=jit_compile,
     )
 
 
 def _labels_of(batches: tf.data.Dataset, outputs: Iterable[str]) -> tf.data.Dataset:
-    """Leaves only the labels of the tasks that the model has a head for."""
-    return batches.map(lambda images, labels: (images, {task: labels[task] for task in outputs if task in labels}))
+    """Leaves only the labels that the outputs of the model learn from; the descriptor's are the identities."""
+
+    def label(images: tf.Tensor, labels: dict[str, tf.Tensor]) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
+        labels = labels | {EMBEDDING: labels[IDENTITY]}
+        return images, {output: labels[output] for output in outputs}
+
+    return batches.map(label)

@@ -4,9 +4,10 @@ import tensorflow as tf
 import tf_keras as keras
 
 from lrdnn_tf.attributes import UNKNOWN
+from lrdnn_tf.data.augment import addons
 
 
-def known_cross_entropy(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+def known_cross_entropy(labels: tf.Tensor, logits: tf.Tensor, smoothing: float = 0.0) -> tf.Tensor:
     """Softmax cross-entropy of each example, 0 where the label is unknown (-1).
 
     The mean over the batch counts unknown labels in, so that it is the same however a batch is split
@@ -15,14 +16,36 @@ def known_cross_entropy(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
     Args:
         labels: int [B] or [B, 1].
         logits: [B, classes].
+        smoothing: Share of the label that is spread evenly over all classes (Szegedy et al., CVPR 2016, section 7).
 
     Returns:
         float32 [B].
     """
     labels = tf.reshape(labels, [-1])
     known = tf.not_equal(labels, UNKNOWN)
-    losses = tf.nn.sparse_softmax_cross_entropy_with_logits(tf.where(known, labels, 0), tf.cast(logits, tf.float32))
+    logits = tf.cast(logits, tf.float32)
+    losses = tf.nn.sparse_softmax_cross_entropy_with_logits(tf.where(known, labels, 0), logits)
+    if smoothing:
+        even = -tf.reduce_mean(tf.nn.log_softmax(logits), axis=-1)
+        losses = (1 - smoothing) * losses + smoothing * even
     return tf.where(known, losses, 0.0)
+
+
+def triplet_loss(identities: tf.Tensor, embeddings: tf.Tensor, margin: float) -> tf.Tensor:
+    """Batch-hard triplet loss (Hermans et al., 2017) on descriptors of unit length, through TensorFlow Addons.
+
+    On several devices each looks for its triplets among its own part of the batch.
+
+    Args:
+        identities: int [B] or [B, 1], labels.
+        embeddings: [B, D].
+        margin: By which a stranger must be further away than the same person.
+
+    Returns:
+        float32 scalar, the mean over the batch.
+    """
+    unit = tf.math.l2_normalize(tf.cast(embeddings, tf.float32), axis=-1)
+    return addons().losses.triplet_hard_loss(tf.reshape(identities, [-1]), unit, margin)
 
 
 @keras.utils.register_keras_serializable("lrdnn_tf")

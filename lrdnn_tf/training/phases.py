@@ -30,7 +30,7 @@ PHASES = {
 }
 
 # What the phase that a run starts with settles for the phases after it.
-_INHERITED = ("backbone", "height", "width")
+_INHERITED = ("backbone", "last_stride", "height", "width")
 
 
 def starts_from(phase: str, attributes: bool) -> str | None:

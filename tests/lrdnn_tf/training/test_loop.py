@@ -13,14 +13,16 @@ from lrdnn_tf.training.loop import train_phase
 from lrdnn_tf.training.phases import phase_config
 from pose_pretrain.callbacks import Checkpoints
 from pose_pretrain.errors import InputError
+from pose_pretrain.fit import Runtime
 
 SMALL = {"backbone": "small", "height": 64, "width": 32}
 TRAINING = TrainingConfig(epochs=4, batch_size=8, learning_rate=1e-3)
+EVERY_EPOCH = Runtime(checkpoint_seconds=0)
 
 
-def train(dataset, run_dir, training=TRAINING):
+def train(dataset, run_dir, training=TRAINING, runtime=EVERY_EPOCH):
     config = phase_config("identity", dataset, run_dir, True, SMALL)
-    return train_phase("identity", dataset, run_dir, config, training)
+    return train_phase("identity", dataset, run_dir, config, training, runtime)
 
 
 @pytest.fixture(scope="module")
@@ -66,11 +68,11 @@ def test_an_interrupted_run_ends_on_the_same_weights(tiny_dataset, trained, tmp_
 def test_a_torn_checkpoint_is_skipped_and_said(tiny_dataset, trained, tmp_path, capsys):
     shutil.copytree(trained, tmp_path / "run")
     runs.weights_path(tmp_path / "run", "identity").unlink()
-    newest = tmp_path / "run/identity/checkpoints/ckpt-4.data-00000-of-00001"
+    newest = tmp_path / "run/identity/checkpoints/ckpt-12.data-00000-of-00001"
     newest.write_bytes(newest.read_bytes()[: newest.stat().st_size // 2])
     train(tiny_dataset, tmp_path / "run")
     said = capsys.readouterr().out
-    assert "ckpt-4: it was not written to its end" in said
+    assert "ckpt-12: it was not written to its end" in said
     assert "going on after epoch 3" in said
     whole, _ = runs.load_model(trained, "identity")
     resumed, _ = runs.load_model(tmp_path / "run", "identity")
@@ -128,7 +130,7 @@ def test_damaged_weights_are_named(tiny_dataset, tmp_path):
 
 
 def test_rate_falls_after_every_epoch(trained):
-    rates = pd.read_csv(trained / "identity" / "metrics.csv")["lr"].tolist()
+    rates = pd.read_csv(trained / "identity" / "metrics.csv")["learning_rate"].tolist()
     assert rates == pytest.approx([1e-3 * 0.96**epoch for epoch in range(4)])
 
 
