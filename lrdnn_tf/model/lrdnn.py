@@ -41,7 +41,8 @@ def build_model(config: ModelConfig) -> keras.Model:
         )
     tasks = (AttributeTask(IDENTITY, ("",) * config.identities), *config.attributes)
     logits = {task.name: _classifier(classified, task) for task in tasks}
-    return keras.Model(images, {EMBEDDING: embedding} | logits, name="lrdnn")
+    named = keras.layers.Identity(name=EMBEDDING, dtype="float32")(embedding)  # losses go by the names of layers
+    return keras.Model(images, {EMBEDDING: named} | logits, name="lrdnn")
 
 
 def _pose_maps(images: tf.Tensor, config: ModelConfig) -> tf.Tensor:

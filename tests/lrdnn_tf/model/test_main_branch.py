@@ -4,7 +4,7 @@ import tf_keras as keras
 
 from lrdnn_tf.config import ModelConfig
 from lrdnn_tf.model.lrdnn import build_model
-from lrdnn_tf.model.main_branch import load_imagenet_weights
+from lrdnn_tf.model.main_branch import load_imagenet_weights, main_branch
 from pose_pretrain.errors import InputError
 
 
@@ -23,3 +23,13 @@ def test_a_missing_file_of_weights_is_named(tmp_path):
     model = build_model(ModelConfig(identities=3, height=64, width=32, backbone="small"))
     with pytest.raises(InputError, match=r"no file .*weights\.h5"):
         load_imagenet_weights(model, str(tmp_path / "weights.h5"))
+
+
+@pytest.mark.parametrize(("backbone", "stride"), [("small", 16), pytest.param("resnet50", 32, marks=pytest.mark.slow)])
+def test_without_the_last_stride_maps_double_and_weights_stay_the_same(backbone, stride):
+    images = keras.Input([64, 32, 3])
+    usual, denser = (keras.Model(images, main_branch(images, backbone, last_stride)) for last_stride in (2, 1))
+    assert usual.output_shape[1:3] == (64 // stride, 32 // stride)
+    assert denser.output_shape[1:3] == (2 * 64 // stride, 2 * 32 // stride)
+    assert [weight.name for weight in denser.weights] == [weight.name for weight in usual.weights]
+    assert [weight.shape for weight in denser.weights] == [weight.shape for weight in usual.weights]
