@@ -88,12 +88,13 @@ class _Protocol:
         return self.images - self.same_camera.counts
 
 
-def normalize(descriptors: np.ndarray, name: str = "descriptors") -> np.ndarray:
+def normalize(descriptors: np.ndarray, name: str = "descriptors", out: np.ndarray | None = None) -> np.ndarray:
     """Descriptors scaled to length 1.
 
     Args:
         descriptors: [images, dimensions], any real dtype.
         name: What the error message calls them.
+        out: Where they go, float32; new memory when None.
 
     Returns:
         float32 [images, dimensions].
@@ -101,9 +102,7 @@ def normalize(descriptors: np.ndarray, name: str = "descriptors") -> np.ndarray:
     Raises:
         InputError: They are not a matrix, are empty, or a row is all zeros, NaN or infinite.
     """
-    descriptors = np.asarray(descriptors, np.float32)
-    if descriptors.ndim != 2 or 0 in descriptors.shape:
-        raise InputError(f"{name}: expected a matrix [images, dimensions], not shape {descriptors.shape}")
+    descriptors = _matrix(descriptors, name)
     largest = np.maximum(descriptors.max(axis=1), -descriptors.min(axis=1))[:, None]  # NaN where the row has one
     usable = np.isfinite(largest) & (largest > 0)
     if not usable.all():
@@ -113,9 +112,19 @@ def normalize(descriptors: np.ndarray, name: str = "descriptors") -> np.ndarray:
             f"{name}: row {row} {fault} ({np.count_nonzero(~usable)} such rows of {len(usable)}); "
             "a direction is needed to compare"
         )
-    scaled = descriptors / largest  # before squaring, which would overflow or vanish at the ends of float32
+    scaled = np.divide(descriptors, largest, out=out)  # before squaring, which would overflow or vanish
     scaled /= np.sqrt(np.einsum("ij,ij->i", scaled, scaled))[:, None]
     return scaled
+
+
+def _matrix(descriptors: np.ndarray, name: str) -> np.ndarray:
+    try:
+        descriptors = np.asarray(descriptors, np.float32)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{name}: expected a matrix of numbers [images, dimensions] ({error})") from None
+    if descriptors.ndim != 2 or 0 in descriptors.shape:
+        raise InputError(f"{name}: expected a matrix [images, dimensions], not shape {descriptors.shape}")
+    return descriptors
 
 
 def rank(
@@ -130,8 +139,10 @@ def rank(
 
     Euclidean distance of normalized descriptors gives the same order. The Market-1501 protocol (Zheng et al.,
     ICCV 2015): gallery images of the query's identity from its own camera and images of identity -1 are
-    ignored, queries without a true match are left out. A wrong image as far away as a true match stands
-    before it, so that the result depends neither on the gallery's order nor on the size of blocks.
+    ignored, queries without a true match are left out.
+
+    Ties: a wrong image as far away as a true match stands before it, and images with the same descriptor are as far
+    away. So the gallery's order changes nothing, and a model that tells nobody apart is not rewarded for it.
 
     Args:
         query, gallery: [queries, D] and [images, D] descriptors, normalized here.
@@ -142,10 +153,8 @@ def rank(
         InputError: Names the argument that is empty, holds zeros or NaN, or has another length, or says that
             no query has a true match.
     """
-    query, gallery, *labels = _checked(query, gallery, query_ids, gallery_ids, query_cameras, gallery_cameras)
-    protocol = _protocol(*labels)
-    _require_matches(protocol)
-    return _summary(protocol, _places(opposite_cosines(query, gallery), protocol))
+    query, gallery, *labels = checked_inputs(query, gallery, query_ids, gallery_ids, query_cameras, gallery_cameras)
+    return _ranking_of(opposite_cosines(query, gallery), _protocol(*labels))
 
 
 def rank_distances(
@@ -157,8 +166,7 @@ def rank_distances(
 ) -> Ranking:
     """Like rank, from distances: [some queries, images] at a time, in the order of the queries."""
     protocol = _protocol(*_labels(query_ids, gallery_ids, query_cameras, gallery_cameras))
-    _require_matches(protocol)
-    return _summary(protocol, _places(_fitting(blocks, protocol), protocol))
+    return _ranking_of(_fitting(blocks, protocol), protocol)
 
 
 def nearest(
@@ -175,77 +183,93 @@ def nearest(
     Returns:
         An integer array of gallery indices per query, nearest first; shorter where fewer are not ignored.
     """
-    query, gallery, query_ids, gallery_ids, query_cameras, gallery_cameras = _checked(
+    query, gallery, query_ids, gallery_ids, query_cameras, gallery_cameras = checked_inputs(
         query, gallery, query_ids, gallery_ids, query_cameras, gallery_cameras
     )
     lists = []
-    for row, identity, camera in zip(-query @ gallery.T, query_ids, query_cameras, strict=True):
+    rows = (row for block in opposite_cosines(query, gallery) for row in block)
+    for row, identity, camera in zip(rows, query_ids, query_cameras, strict=True):
         right = gallery_ids == identity
         kept = np.flatnonzero(~(right & (gallery_cameras == camera)) & (gallery_ids != JUNK))
         lists.append(kept[np.lexsort((right[kept], row[kept]))[:count]])
     return lists
 
 
-def camera_pairs(
+def rank_with_camera_pairs(
     query: np.ndarray,
     gallery: np.ndarray,
     query_ids: np.ndarray,
     gallery_ids: np.ndarray,
     query_cameras: np.ndarray,
     gallery_cameras: np.ndarray,
-) -> pd.DataFrame:
-    """Ranking by pair of cameras: each camera's queries against the images of one other camera alone.
+) -> tuple[Ranking, pd.DataFrame]:
+    """What rank gives, and the same by pair of cameras, from one pass over the distances.
 
     Returns:
-        Columns query_camera, gallery_camera, queries, rank1, mAP; pairs in which no query has a match are left out.
+        The ranking; and a table in which each camera's queries search the images of one other camera alone, with the
+        columns query_camera, gallery_camera, queries, rank1, mAP. Pairs in which no query has a match are left out.
+
+    Raises:
+        InputError: As rank.
     """
-    query, gallery, query_ids, gallery_ids, query_cameras, gallery_cameras = _checked(
-        query, gallery, query_ids, gallery_ids, query_cameras, gallery_cameras
-    )
-    _require_matches(_protocol(query_ids, gallery_ids, query_cameras, gallery_cameras))
-    rows = []
-    for camera in np.unique(gallery_cameras):
-        here = gallery_cameras == camera
-        protocol = _protocol(query_ids, gallery_ids[here], query_cameras, gallery_cameras[here])
-        if not protocol.matches.counts.any():
-            continue
-        ranking = _summary(protocol, _places(opposite_cosines(query, gallery[here]), protocol))
-        results = pd.DataFrame(
-            {
-                "query_camera": query_cameras,
-                "gallery_camera": camera,
-                "rank1": ranking.first_matches == 1,
-                "mAP": ranking.average_precisions,
-            }
-        )[protocol.matches.counts > 0]
-        by_pair = results.groupby(["query_camera", "gallery_camera"])
-        rows.append(by_pair.agg(queries=("mAP", "size"), rank1=("rank1", "mean"), mAP=("mAP", "mean")).reset_index())
-    return pd.concat(rows, ignore_index=True).sort_values(["query_camera", "gallery_camera"], ignore_index=True)
+    query, gallery, *labels = checked_inputs(query, gallery, query_ids, gallery_ids, query_cameras, gallery_cameras)
+    query_ids, gallery_ids, query_cameras, gallery_cameras = labels
+    whole = _Counts(_protocol(*labels))
+    _require_matches(whole.protocol)
+    columns = {camera: np.flatnonzero(gallery_cameras == camera) for camera in np.unique(gallery_cameras)}
+    parts = {
+        camera: _Counts(_protocol(query_ids, gallery_ids[here], query_cameras, gallery_cameras[here]))
+        for camera, here in columns.items()
+    }
+    for block in opposite_cosines(query, gallery):
+        whole.add(block)
+        for camera, part in parts.items():
+            part.add(block[:, columns[camera]])
+    pairs = [_camera_table(query_cameras, camera, part.ranking()) for camera, part in parts.items() if part.matches]
+    table = pd.concat(pairs).sort_values(["query_camera", "gallery_camera"], ignore_index=True)
+    return whole.ranking(), table
 
 
 def opposite_cosines(query: np.ndarray, gallery: np.ndarray) -> Iterator[np.ndarray]:
     """-cosine of normalized descriptors, by blocks float32 [some queries, images].
 
-    Every block lies in the memory of the one before: copy what is to be kept.
+    Images with the very same descriptor get the very same numbers, which a matrix product alone does not promise.
+    Every block may lie in the memory of the one before: copy what is to be kept.
     """
+    as_bytes = np.ascontiguousarray(gallery).view(f"V{gallery.itemsize * gallery.shape[1]}").ravel()
+    _, first, place = np.unique(as_bytes, return_index=True, return_inverse=True)
+    repeated = len(first) < len(gallery)
+    distinct = gallery[first] if repeated else gallery
     rows = max(1, _BLOCK_BYTES // (4 * len(gallery)))
-    memory = np.empty((min(rows, len(query)), len(gallery)), np.float32)
+    memory = np.empty((min(rows, len(query)), len(distinct)), np.float32)
     for start in range(0, len(query), rows):
         block = -query[start : start + rows]
-        yield np.matmul(block, gallery.T, out=memory[: len(block)])
+        distances = np.matmul(block, distinct.T, out=memory[: len(block)])
+        yield distances[:, place] if repeated else distances
 
 
-def normalized_pair(query: np.ndarray, gallery: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Both normalized; an InputError when they do not have the same number of dimensions."""
-    query, gallery = normalize(query, "query"), normalize(gallery, "gallery")
+def normalized_stack(query: np.ndarray, gallery: np.ndarray) -> np.ndarray:
+    """Both normalized, in one float32 [queries + images, D]; an InputError when their dimensions differ."""
+    query, gallery = _matrix(query, "query"), _matrix(gallery, "gallery")
     if query.shape[1] != gallery.shape[1]:
         raise InputError(f"gallery: descriptors have {gallery.shape[1]} dimensions, those of query {query.shape[1]}")
-    return query, gallery
+    images = np.empty((len(query) + len(gallery), query.shape[1]), np.float32)
+    normalize(query, "query", images[: len(query)])
+    normalize(gallery, "gallery", images[len(query) :])
+    return images
 
 
-def _checked(query, gallery, query_ids, gallery_ids, query_cameras, gallery_cameras) -> list[np.ndarray]:
-    """All six arguments of rank, normalized and as integers."""
-    query, gallery = normalized_pair(query, gallery)
+def check_labels(
+    query_ids: np.ndarray, gallery_ids: np.ndarray, query_cameras: np.ndarray, gallery_cameras: np.ndarray
+) -> None:
+    """Raises the InputError that rank would raise because of the labels, before descriptors are there."""
+    _require_matches(_protocol(*_labels(query_ids, gallery_ids, query_cameras, gallery_cameras)))
+
+
+def checked_inputs(query, gallery, query_ids, gallery_ids, query_cameras, gallery_cameras) -> list[np.ndarray]:
+    """All six arguments of rank, normalized and as integers; an InputError names the one that cannot be used."""
+    images = normalized_stack(query, gallery)
+    query, gallery = images[: len(query)], images[len(query) :]
     labels = _labels(query_ids, gallery_ids, query_cameras, gallery_cameras)
     for name, ids, descriptors in (("query_ids", labels[0], query), ("gallery_ids", labels[1], gallery)):
         if len(ids) != len(descriptors):
@@ -318,21 +342,55 @@ def _fitting(blocks: Iterable[np.ndarray], protocol: _Protocol) -> Iterator[np.n
         raise InputError(f"blocks: distances for {query} queries, but {queries} query_ids")
 
 
-def _places(blocks: Iterable[np.ndarray], protocol: _Protocol) -> np.ndarray:
-    """Places (from 0 on) of all true matches in their query's ranking, nearest match first: int64 [matches]."""
-    matches, same_camera = protocol.matches, protocol.same_camera
-    limits = np.empty(len(matches.gallery))
-    counts = np.empty(len(matches.gallery), np.int64)
-    rows = (distances for block in blocks for distances in block)
-    for query, distances in enumerate(rows):
-        mine = slice(matches.starts[query], matches.starts[query + 1])
-        if mine.start < mine.stop:
-            limits[mine] = mine_limits = np.sort(distances[matches.gallery[mine]])
-            distances = distances.copy()
-            distances[same_camera.of(query)] = np.inf
-            distances[protocol.junk] = np.inf
-            counts[mine] = _counts_up_to(mine_limits, distances)
-    return counts - 1 - _tied_after(limits, matches)
+class _Counts:
+    """Counts, block by block, how many images of its ranking stand up to each true match of a query."""
+
+    def __init__(self, protocol: _Protocol):
+        self.protocol = protocol
+        self.matches = len(protocol.matches.gallery)
+        self._limits = np.empty(self.matches)
+        self._counts = np.empty(self.matches, np.int64)
+        self._query = 0
+
+    def add(self, block: np.ndarray) -> None:
+        """Distances of the next queries, [some queries, images]; left as they are."""
+        protocol, starts = self.protocol, self.protocol.matches.starts
+        for query, distances in enumerate(block, self._query):
+            mine = slice(starts[query], starts[query + 1])
+            if mine.start < mine.stop:
+                self._limits[mine] = limits = np.sort(distances[protocol.matches.of(query)])
+                distances = distances.copy()
+                distances[protocol.same_camera.of(query)] = np.inf
+                distances[protocol.junk] = np.inf
+                self._counts[mine] = _counts_up_to(limits, distances)
+        self._query += len(block)
+
+    def ranking(self) -> Ranking:
+        """What all blocks together came to."""
+        places = self._counts - 1 - _tied_after(self._limits, self.protocol.matches)
+        return _summary(self.protocol, places)
+
+
+def _ranking_of(blocks: Iterable[np.ndarray], protocol: _Protocol) -> Ranking:
+    _require_matches(protocol)
+    counts = _Counts(protocol)
+    for block in blocks:
+        counts.add(block)
+    return counts.ranking()
+
+
+def _camera_table(query_cameras: np.ndarray, gallery_camera: int, ranking: Ranking) -> pd.DataFrame:
+    """Averages of a ranking by the camera of the query."""
+    results = pd.DataFrame(
+        {
+            "query_camera": query_cameras,
+            "gallery_camera": gallery_camera,
+            "rank1": ranking.first_matches == 1,
+            "mAP": ranking.average_precisions,
+        }
+    )[ranking.match_counts > 0]
+    by_pair = results.groupby(["query_camera", "gallery_camera"])
+    return by_pair.agg(queries=("mAP", "size"), rank1=("rank1", "mean"), mAP=("mAP", "mean")).reset_index()
 
 
 def _counts_up_to(limits: np.ndarray, distances: np.ndarray) -> list[int]:

@@ -8,12 +8,12 @@ from collections.abc import Iterator
 
 import numpy as np
 import scipy.sparse as sp
+from tqdm import tqdm
 
 from lrdnn_tf.evaluation import ranking
 from pose_pretrain.errors import InputError
 
-_GROUPS = 512  # groups of columns whose least distances bound the k-th least of a row
-_PAIR_BYTES = 16 << 20  # descriptors of pairs of images that are gathered at once
+_TILE = 1024  # images by images whose distances are made at once
 
 
 def rerank(
@@ -38,14 +38,20 @@ def rerank(
     Raises:
         InputError: Bad descriptors, or k1, k2 or lambda_value out of range; raised at once, not on iteration.
     """
-    query, gallery = ranking.normalized_pair(query, gallery)
-    if not 1 <= k1 <= len(gallery):
-        raise InputError(f"k1={k1}: expected 1 to the {len(gallery)} images of the gallery; try k1={len(gallery) // 2}")
+    images = ranking.normalized_stack(query, gallery)
+    check_settings(len(gallery), k1, k2, lambda_value)
+    return _distances(images, len(query), k1, k2, lambda_value)
+
+
+def check_settings(gallery_images: int, k1: int, k2: int, lambda_value: float) -> None:
+    """Raises an InputError that names what does not fit a gallery of this size."""
+    if not 1 <= k1 <= gallery_images:
+        most = f"the {gallery_images} images of the gallery"
+        raise InputError(f"k1={k1}: expected 1 to {most}; try k1={max(1, gallery_images // 2)}")
     if not 1 <= k2 <= k1 + 1:
         raise InputError(f"k2={k2}: expected 1 to k1 + 1 = {k1 + 1}")
     if not 0 <= lambda_value <= 1:
         raise InputError(f"lambda_value={lambda_value}: expected 0 to 1")
-    return _distances(np.concatenate([query, gallery]), len(query), k1, k2, lambda_value)
 
 
 def _distances(images: np.ndarray, queries: int, k1: int, k2: int, lambda_value: float) -> Iterator[np.ndarray]:
@@ -67,35 +73,61 @@ def _distances(images: np.ndarray, queries: int, k1: int, k2: int, lambda_value:
 def _neighbours(images: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
     """The nearest images of every image, and the largest squared distance that it has to any.
 
+    The matrix of distances is symmetric: only tiles on and above its diagonal are made, each serves rows and columns.
+
     Returns:
         int32 [images, count], the image itself, then nearest first, the lower index first among equals;
         float32 [images].
     """
     total = len(images)
-    neighbours, largest = np.empty((total, count), np.int32), np.empty(total, np.float32)
-    start = 0
-    for cosines in ranking.opposite_cosines(images, images):
-        rows = np.arange(start, start + len(cosines))
-        largest[rows] = 2 + 2 * cosines.max(axis=1)
-        cosines[rows - start, rows] = -np.inf
-        for row, values, bound in zip(rows, cosines, _upper_bounds(cosines, count), strict=True):
-            near = np.flatnonzero(values <= bound)
-            neighbours[row] = near[values[near].argsort(kind="stable")[:count]]
-        start += len(cosines)
-    return neighbours, np.where(largest > 0, largest, 1)  # 0: all images alike
+    nearest = np.zeros((total, count), np.int32)
+    distances = np.full((total, count), np.inf, np.float32)  # of those in `nearest`: -cosines
+    farthest = np.full(total, -np.inf, np.float32)
+    starts = range(0, total, _TILE)
+    tiles = [(start, other) for start in starts for other in starts if other >= start]
+    for start, other in tqdm(tiles, desc="  re-ranking", unit="tile", delay=2, disable=None):
+        rows, columns = slice(start, start + _TILE), slice(other, other + _TILE)
+        tile = -images[rows] @ images[columns].T
+        farthest[rows] = np.maximum(farthest[rows], tile.max(axis=1))
+        farthest[columns] = np.maximum(farthest[columns], tile.max(axis=0))
+        if start == other:
+            np.fill_diagonal(tile, -np.inf)
+        else:
+            _keep_nearest(nearest[columns], distances[columns], tile, start, axis=1)
+        _keep_nearest(nearest[rows], distances[rows], tile, other, axis=0)
+    largest = 2 + 2 * farthest
+    return nearest, np.where(largest > 0, largest, 1)  # 0: all images alike
 
 
-def _upper_bounds(distances: np.ndarray, count: int) -> np.ndarray:
-    """A number per row that at least `count` of its distances do not exceed, and few do not.
+def _keep_nearest(nearest: np.ndarray, distances: np.ndarray, tile: np.ndarray, first: int, axis: int) -> None:
+    """Puts further images into the lists of the nearest where they are nearer than the last one there.
 
-    The count-th least of the minima of groups of columns: much cheaper than the count-th least of all.
+    Args:
+        nearest, distances: [lists, count], the lists so far, nearest first; written.
+        tile: Distances; its rows (axis 0) or columns (axis 1) are those that have the lists.
+        first: Number of the first image along the other axis; all of these come after those in the lists.
+        axis: Which.
     """
-    total = distances.shape[1]
-    if total < 2 * _GROUPS or count > _GROUPS:
-        return np.partition(distances, count - 1, axis=1)[:, count - 1]
-    whole = total // _GROUPS * _GROUPS
-    minima = distances[:, :whole].reshape(len(distances), -1, _GROUPS).min(axis=1)
-    return np.partition(minima, count - 1, axis=1)[:, count - 1]
+    count = distances.shape[1]
+    if np.isinf(distances[0, -1]) and tile.shape[1 - axis] >= count:  # nothing there yet to compare with
+        limits = np.partition(tile, count - 1, axis=1 - axis).take(count - 1, axis=1 - axis)
+    else:
+        limits = np.nextafter(distances[:, -1], -np.inf, dtype=np.float32)
+    pairs = np.divmod(np.flatnonzero(tile <= np.expand_dims(limits, 1 - axis)), tile.shape[1])
+    order = np.argsort(pairs[axis], kind="stable")
+    row, other, new = pairs[axis][order], pairs[1 - axis][order], tile[pairs][order]
+    changed, starts, found = np.unique(row, return_index=True, return_counts=True)
+    if not len(changed):
+        return
+    # All candidates of a list side by side: the list so far, then the new ones; what is left of the width is infinite.
+    place = np.repeat(np.arange(len(changed)), found), count + np.arange(len(row)) - np.repeat(starts, found)
+    width = count + found.max()
+    values, images = np.full((len(changed), width), np.inf, np.float32), np.zeros((len(changed), width), np.int32)
+    values[:, :count], images[:, :count] = distances[changed], nearest[changed]
+    values[place], images[place] = new, first + other
+    order = np.argsort(values, axis=1, kind="stable")[:, :count]
+    distances[changed] = np.take_along_axis(values, order, axis=1)
+    nearest[changed] = np.take_along_axis(images, order, axis=1)
 
 
 def _pattern(neighbours: np.ndarray) -> sp.csr_array:
@@ -118,15 +150,12 @@ def _reciprocal_vectors(images: np.ndarray, neighbours: np.ndarray, largest: np.
     shared = ((full @ half.T) * full).tocoo()  # at (image, candidate): members of the candidate's set that it shares
     joins = 3 * shared.data > 2 * half.sum(axis=1)[shared.col]
     joined = sp.csr_array((shared.data[joins], (shared.row[joins], shared.col[joins])), shape=full.shape)
-    pairs = (full + joined @ half).tocoo()
-    weights = np.empty(pairs.nnz, np.float32)
-    at_once = max(1, _PAIR_BYTES // (2 * images[0].nbytes))
-    for start in range(0, pairs.nnz, at_once):
-        row, col = pairs.row[start : start + at_once], pairs.col[start : start + at_once]
-        distances = np.maximum(2 - 2 * np.einsum("ij,ij->i", images[row], images[col]), 0)
-        weights[start : start + at_once] = np.exp(-distances / largest[row])
-    weights /= np.bincount(pairs.row, weights, minlength=len(images))[pairs.row]
-    return sp.csr_array((weights, (pairs.row, pairs.col)), shape=pairs.shape)
+    vectors = (full + joined @ half).tocsr()
+    for row, (start, end) in enumerate(zip(vectors.indptr[:-1], vectors.indptr[1:], strict=True)):
+        cosines = images[vectors.indices[start:end]] @ images[row]
+        weights = np.exp(np.minimum(2 * cosines - 2, 0) / largest[row])
+        vectors.data[start:end] = weights / weights.sum()
+    return vectors
 
 
 def _overlap(vectors: sp.csr_array, others: sp.csc_array) -> np.ndarray:

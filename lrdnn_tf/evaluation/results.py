@@ -44,7 +44,7 @@ class PhaseResult:
         origin: Its config.json: model, training, dataset, command.
         ranking, reranked: Without and with re-ranking.
         attributes: Of `attribute_table`; None when the model has no head for the dataset's tasks.
-        camera_pairs: Of `ranking.camera_pairs`.
+        camera_pairs: Of `ranking.rank_with_camera_pairs`.
         best, worst: The queries with the highest and lowest average precision, of one identity each.
         pose_panels: uint8 RGB [height, width, 3] pictures of the pose branch's maps; empty without that branch.
     """
@@ -84,7 +84,7 @@ def evaluate_phase(
         gallery = describe(model, dataset, "gallery", batch_size)
         labels = _labels(query_labels, gallery_labels)
         inputs = {"query": query.embeddings, "gallery": gallery.embeddings} | labels
-        plain = ranking.rank(**inputs)
+        plain, camera_pairs = ranking.rank_with_camera_pairs(**inputs)
         blocks = rerank(query.embeddings, gallery.embeddings, k1, k2, lambda_value)
         reranked = ranking.rank_distances(blocks, **labels)
         best, worst = _extreme_queries(plain, query_labels["identity"].to_numpy())
@@ -96,7 +96,7 @@ def evaluate_phase(
             ranking=plain,
             reranked=reranked,
             attributes=attribute_table(tasks, gallery_labels, gallery.predictions()) if tasks else None,
-            camera_pairs=ranking.camera_pairs(**inputs),
+            camera_pairs=camera_pairs,
             best=_ranked_lists(best, inputs),
             worst=_ranked_lists(worst, inputs),
             pose_panels=_pose_panels(model, dataset, [*best[:3], *worst[:3]]) if config.pose_maps != "none" else [],

@@ -1,4 +1,5 @@
 import numpy as np
+import pandas as pd
 import pytest
 
 from lrdnn_tf.evaluation import ranking
@@ -82,11 +83,35 @@ def test_does_not_depend_on_the_order_of_the_gallery():
     np.testing.assert_array_equal(first.average_precisions, second.average_precisions)
 
 
-def test_a_model_that_tells_nobody_apart_gets_nothing():
+@pytest.mark.parametrize("dimensions", [5, 128, 1000])
+def test_images_with_the_same_descriptor_tie(dimensions):
+    data = make_data(dimensions=dimensions)
+    few = data["gallery"][:20]
+    data["gallery"] = few[np.random.default_rng(1).integers(0, 20, 300)]
+    unit = {name: data[name] / np.linalg.norm(data[name], axis=1, keepdims=True) for name in ("query", "gallery")}
+    cosines = np.einsum("qd,gd->qg", unit["query"].astype(np.float64), unit["gallery"])
+    assert_same(ranking.rank(**data), sorted_reference(-cosines.round(7), *labels_of(data)))
+
+
+@pytest.mark.parametrize("dimensions", [3, 128])
+def test_a_model_that_tells_nobody_apart_gets_nothing(dimensions):
     labels = [np.array(values) for values in ([1, 2], [1, 2, 3], [1, 1], [2, 2, 2])]
-    result = ranking.rank_distances([np.zeros((2, 3))], *labels)
-    assert result.rank1 == 0
-    assert result.mean_ap == pytest.approx(1 / 3)
+    query, gallery = (np.tile(np.random.default_rng(0).normal(size=dimensions), (count, 1)) for count in (2, 3))
+    for result in (ranking.rank_distances([np.zeros((2, 3))], *labels), ranking.rank(query, gallery, *labels)):
+        assert result.rank1 == 0
+        assert result.mean_ap == pytest.approx(1 / 3)
+
+
+@pytest.mark.parametrize("rows", [1, 7])
+def test_the_size_of_blocks_does_not_matter(monkeypatch, rows):
+    data = make_data()
+    whole, table = ranking.rank_with_camera_pairs(**data)
+    monkeypatch.setattr(ranking, "_BLOCK_BYTES", rows * 300 * 4)
+    assert len(next(ranking.opposite_cosines(data["query"], data["gallery"]))) == rows
+    parts, table_of_parts = ranking.rank_with_camera_pairs(**data)
+    np.testing.assert_array_equal(parts.average_precisions, whole.average_precisions)
+    np.testing.assert_array_equal(parts.first_matches, whole.first_matches)
+    pd.testing.assert_frame_equal(table_of_parts, table)
 
 
 def test_metrics_by_hand():
@@ -147,7 +172,8 @@ def test_nearest_agrees_with_the_ranking():
 
 def test_camera_pairs_agree_with_ranking_one_pair_at_a_time():
     data = make_data(queries=80)
-    table = ranking.camera_pairs(**data)
+    whole, table = ranking.rank_with_camera_pairs(**data)
+    np.testing.assert_array_equal(whole.average_precisions, ranking.rank(**data).average_precisions)
     assert (table.query_camera != table.gallery_camera).all()
     for row in table.itertuples():
         chosen = {"query": data["query_cameras"] == row.query_camera}
@@ -172,7 +198,7 @@ def test_camera_pairs_agree_with_ranking_one_pair_at_a_time():
         ("gallery_ids", np.ones(300)),
     ],
 )
-@pytest.mark.parametrize("function", [ranking.rank, ranking.nearest, ranking.camera_pairs])
+@pytest.mark.parametrize("function", [ranking.rank, ranking.nearest, ranking.rank_with_camera_pairs])
 def test_bad_input_is_named(function, argument, value):
     data = make_data() | {argument: value}
     name = argument.replace("_ids", "_(ids|cameras)")
@@ -181,7 +207,7 @@ def test_bad_input_is_named(function, argument, value):
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("function", [ranking.rank, ranking.camera_pairs])
+@pytest.mark.parametrize("function", [ranking.rank, ranking.rank_with_camera_pairs])
 def test_no_query_with_a_match_is_named(function):
     with pytest.raises(InputError, match=r"^query_ids: no query"):
         function(**make_data() | {"query_ids": np.full(40, 99)})
