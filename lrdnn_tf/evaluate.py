@@ -1,5 +1,6 @@
 """Evaluates the trained phases of a run: python -m lrdnn_tf.evaluate --run_dir=runs/NAME --data_dir=DATASET"""
 
+import dataclasses
 import os
 import pathlib
 import shlex
@@ -11,10 +12,11 @@ import pandas as pd
 from absl import flags
 
 from lrdnn_tf import binary, runs
-from lrdnn_tf.data.dataset import read_dataset
+from lrdnn_tf.data.dataset import Dataset, read_dataset
 from lrdnn_tf.data.pipeline import read_labels
+from lrdnn_tf.evaluation.queries import POOLINGS
 from lrdnn_tf.evaluation.report import summarize, write_report
-from lrdnn_tf.evaluation.results import evaluate_phase
+from lrdnn_tf.evaluation.results import DEFAULTS, Settings, evaluate_phase
 from pose_pretrain.errors import InputError
 
 
@@ -23,9 +25,7 @@ def evaluate(
     data_dir: str | os.PathLike,
     phases: Sequence[str] | None = None,
     batch_size: int = 64,
-    k1: int = 20,
-    k2: int = 6,
-    lambda_value: float = 0.3,
+    settings: Settings = DEFAULTS,
     report_dir: str | os.PathLike | None = None,
     started_at: float | None = None,
 ) -> dict:
@@ -36,7 +36,7 @@ def evaluate(
         data_dir: A dataset that data_prep converted.
         phases: Which phases; all that are trained when None.
         batch_size: Images at a time; does not change the numbers.
-        k1, k2, lambda_value: Of re-ranking, see `lrdnn_tf.evaluation.reranking.rerank`.
+        settings: How descriptors are made and compared.
         report_dir: Where the report goes, run_dir/report when None.
         started_at: Unix time from which "seconds" counts, now when None.
 
@@ -52,14 +52,12 @@ def evaluate(
     if not phases:
         train = f"python -m lrdnn_tf.train --phase=identity --run_dir={run_dir} --data_dir={data_dir}"
         raise InputError(f"no trained phase in {run_dir}: train one with {train}")
-    query_labels, gallery_labels = read_labels(dataset, "query"), read_labels(dataset, "gallery")
+    query_labels, gallery_labels = (_labels(dataset, split) for split in ("query", "gallery"))
     results = [
-        evaluate_phase(run_dir, phase, dataset, query_labels, gallery_labels, batch_size, k1, k2, lambda_value)
-        for phase in phases
+        evaluate_phase(run_dir, phase, dataset, query_labels, gallery_labels, batch_size, settings) for phase in phases
     ]
     command = shlex.join(["python", *sys.orig_argv[1:]])
-    reranking = {"k1": k1, "k2": k2, "lambda_value": lambda_value}
-    summary = summarize(results, dataset, reranking, command, time.time() - started_at)
+    summary = summarize(results, dataset, settings, command, time.time() - started_at)
     page = write_report(
         pathlib.Path(run_dir) / "report" if report_dir is None else report_dir,
         results,
@@ -71,6 +69,15 @@ def evaluate(
     print(format_table(summary))
     print(f"report: {page}")
     return summary
+
+
+def _labels(dataset: Dataset, split: str) -> pd.DataFrame:
+    if split not in dataset.splits or not dataset.splits[split].examples:
+        raise InputError(
+            f"{dataset.path}: nothing to evaluate, its {split} split has no image; convert it again with images of "
+            "other people than those of the training split, the same in query and gallery"
+        )
+    return read_labels(dataset, split)
 
 
 def format_table(summary: dict) -> str:
@@ -94,9 +101,7 @@ def main() -> None:
         args.data_dir,
         args.phases,
         args.batch_size,
-        args.k1,
-        args.k2,
-        args.lambda_value,
+        Settings(**{field.name: args[field.name].value for field in dataclasses.fields(Settings)}),
         args.report_dir,
         args.started_at,
     )
@@ -107,6 +112,11 @@ if __name__ == "__main__":
     flags.DEFINE_string("data_dir", None, "A dataset that data_prep converted.")
     flags.DEFINE_list("phases", None, "Phases to evaluate, separated by commas. Default: all that are trained.")
     flags.DEFINE_integer("batch_size", 64, "Images at a time; does not change the numbers.")
+    flags.DEFINE_bool("flip", False, "Average every descriptor with that of the mirror image.")
+    flags.DEFINE_enum(
+        "multi_query", "none", ["none", *POOLINGS], "Pool each query with all images of its person in its camera."
+    )
+    flags.DEFINE_integer("query_expansion", 0, "Average each query with so many of the images nearest to it.")
     flags.DEFINE_integer("k1", 20, "Re-ranking: neighbours that are tried for reciprocity.")
     flags.DEFINE_integer("k2", 6, "Re-ranking: neighbours that a vector is averaged over.")
     flags.DEFINE_float("lambda_value", 0.3, "Re-ranking: share of the original distance.")

@@ -31,7 +31,9 @@ class Descriptions:
         return {task: logits.argmax(axis=1) for task, logits in self.logits.items()}
 
 
-def describe(model: keras.Model, dataset: Dataset, split: str, batch_size: int = 64) -> Descriptions:
+def describe(
+    model: keras.Model, dataset: Dataset, split: str, batch_size: int = 64, flip: bool = False
+) -> Descriptions:
     """Runs the model over a split.
 
     Args:
@@ -39,6 +41,8 @@ def describe(model: keras.Model, dataset: Dataset, split: str, batch_size: int =
         dataset: A converted dataset.
         split: "query", "gallery" or "train".
         batch_size: Images at a time; does not change the numbers.
+        flip: Whether an embedding is the mean of those of the image and of its mirror image, as is common in the
+            field; it takes twice the time. Attribute logits are those of the image alone.
 
     Raises:
         InputError: The split cannot be read, or the model gives NaN or infinity.
@@ -53,7 +57,9 @@ def describe(model: keras.Model, dataset: Dataset, split: str, batch_size: int =
     steps = math.ceil(dataset.splits[split].examples / batch_size)
     parts = []
     for images in tqdm(batches, total=steps, desc=f"  {split}", unit="batch", disable=None):
-        outputs = predict(images)
+        outputs = dict(predict(images))
+        if flip:
+            outputs[EMBEDDING] = (outputs[EMBEDDING] + predict(images[:, :, ::-1])[EMBEDDING]) / 2
         parts.append({name: outputs[name].numpy().astype(np.float32) for name in wanted})
     columns = {name: np.concatenate([part[name] for part in parts]) for name in wanted}
     embeddings = columns.pop(EMBEDDING)

@@ -1,5 +1,6 @@
 """The report of a run: summary.json, tables.csv and index.html, a page that needs no other file."""
 
+import dataclasses
 import json
 import math
 import os
@@ -17,7 +18,7 @@ from lrdnn_tf.data.pipeline import read_images
 from lrdnn_tf.evaluation import pictures
 from lrdnn_tf.evaluation.attributes import mean_accuracy
 from lrdnn_tf.evaluation.ranking import Ranking
-from lrdnn_tf.evaluation.results import PhaseResult, RankedList
+from lrdnn_tf.evaluation.results import PhaseResult, RankedList, Settings
 from pose_pretrain.errors import InputError
 
 PAGE, TABLES, SUMMARY = "index.html", "tables.csv", "summary.json"
@@ -43,13 +44,15 @@ PAPER = {
 _SHOWN_RANKS = (1, 5, 10, 20)
 
 
-def summarize(results: Sequence[PhaseResult], dataset: Dataset, reranking: dict, command: str, seconds: float) -> dict:
+def summarize(
+    results: Sequence[PhaseResult], dataset: Dataset, settings: Settings, command: str, seconds: float
+) -> dict:
     """The content of summary.json: every rate is a share of 1.
 
     Args:
         results: One per phase, of the same dataset.
         dataset: What they were measured on.
-        reranking: k1, k2 and lambda_value.
+        settings: How they were measured.
         command: What made the report.
         seconds: How long it took.
     """
@@ -57,7 +60,7 @@ def summarize(results: Sequence[PhaseResult], dataset: Dataset, reranking: dict,
         "dataset": dataset.name,
         "phases": {result.phase: _phase_summary(result) for result in results},
         "chance_rank1": results[0].ranking.chance_rank1,
-        "reranking": reranking,
+        "settings": dataclasses.asdict(settings),
         "command": command,
         "seconds": round(seconds, 1),
     }

@@ -15,8 +15,9 @@ from lrdnn_tf.data.pipeline import read_images
 from lrdnn_tf.evaluation import ranking
 from lrdnn_tf.evaluation.attributes import attribute_table
 from lrdnn_tf.evaluation.descriptors import describe
+from lrdnn_tf.evaluation.queries import POOLINGS, check_expansion, expand_queries, pool_queries
 from lrdnn_tf.evaluation.ranking import Ranking
-from lrdnn_tf.evaluation.reranking import rerank
+from lrdnn_tf.evaluation.reranking import check_settings, rerank
 from lrdnn_tf.model.lrdnn import POSE_BRANCH
 from pose_pretrain.errors import InputError
 from pose_pretrain.evaluate import final_maps, find_keypoints
@@ -24,6 +25,36 @@ from pose_pretrain.pictures import draw_panel
 
 _LISTS = 5  # best queries shown, and worst
 _LIST_LENGTH = 10
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """How descriptors are made and compared.
+
+    Attributes:
+        flip: Whether descriptors are averaged over an image and its mirror image.
+        multi_query: "none", "average" or "max", see `queries.pool_queries`.
+        query_expansion: Images of `queries.expand_queries`, 0 for none; after multi-query pooling.
+        k1, k2, lambda_value: Of re-ranking, see `reranking.rerank`.
+    """
+
+    flip: bool = False
+    multi_query: str = "none"
+    query_expansion: int = 0
+    k1: int = 20
+    k2: int = 6
+    lambda_value: float = 0.3
+
+    def check(self, gallery_images: int) -> None:
+        """Raises an InputError that names what does not fit a gallery of this size."""
+        if self.multi_query not in ("none", *POOLINGS):
+            raise InputError(f"multi_query={self.multi_query!r}: expected none, {' or '.join(POOLINGS)}")
+        if self.query_expansion != 0:
+            check_expansion(gallery_images, self.query_expansion)
+        check_settings(gallery_images, self.k1, self.k2, self.lambda_value)
+
+
+DEFAULTS = Settings()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,24 +99,28 @@ def evaluate_phase(
     query_labels: pd.DataFrame,
     gallery_labels: pd.DataFrame,
     batch_size: int = 64,
-    k1: int = 20,
-    k2: int = 6,
-    lambda_value: float = 0.3,
+    settings: Settings = DEFAULTS,
 ) -> PhaseResult:
     """Measures a trained phase on the query and gallery splits of a dataset.
 
     Raises:
-        InputError: The phase is missing, a split cannot be ranked, or re-ranking's numbers do not fit it.
+        InputError: The phase is missing, a split cannot be ranked, or the settings do not fit it; labels and settings
+            are checked first of all.
     """
+    labels = _labels(query_labels, gallery_labels)
+    try:
+        ranking.check_labels(**labels)
+        settings.check(len(gallery_labels))
+    except InputError as error:
+        raise InputError(f"{dataset.path}: {error}") from error
     model, config = runs.load_model(run_dir, phase)
     print(f"evaluating the {phase} phase")
     try:
-        query = describe(model, dataset, "query", batch_size)
-        gallery = describe(model, dataset, "gallery", batch_size)
-        labels = _labels(query_labels, gallery_labels)
-        inputs = {"query": query.embeddings, "gallery": gallery.embeddings} | labels
+        query = describe(model, dataset, "query", batch_size, settings.flip)
+        gallery = describe(model, dataset, "gallery", batch_size, settings.flip)
+        inputs = _improve_queries({"query": query.embeddings, "gallery": gallery.embeddings} | labels, settings)
         plain, camera_pairs = ranking.rank_with_camera_pairs(**inputs)
-        blocks = rerank(query.embeddings, gallery.embeddings, k1, k2, lambda_value)
+        blocks = rerank(inputs["query"], inputs["gallery"], settings.k1, settings.k2, settings.lambda_value)
         reranked = ranking.rank_distances(blocks, **labels)
         best, worst = _extreme_queries(plain, query_labels["identity"].to_numpy())
         tasks = [task for task in config.attributes if task in dataset.attributes]
@@ -112,6 +147,15 @@ def _labels(query: pd.DataFrame, gallery: pd.DataFrame) -> dict[str, np.ndarray]
         "query_cameras": query["camera"].to_numpy(),
         "gallery_cameras": gallery["camera"].to_numpy(),
     }
+
+
+def _improve_queries(inputs: dict[str, np.ndarray], settings: Settings) -> dict[str, np.ndarray]:
+    """The arguments of rank with other query descriptors, where the settings ask for them."""
+    if settings.multi_query != "none":
+        inputs = inputs | {"query": pool_queries(**inputs, pooling=settings.multi_query)}
+    if settings.query_expansion:
+        inputs = inputs | {"query": expand_queries(inputs["query"], inputs["gallery"], settings.query_expansion)}
+    return inputs
 
 
 def _extreme_queries(result: Ranking, identities: np.ndarray) -> tuple[list[int], list[int]]:

@@ -3,6 +3,8 @@ import html.parser
 import json
 import re
 import shutil
+import subprocess
+import sys
 import time
 
 import cv2
@@ -12,15 +14,16 @@ import pytest
 
 from lrdnn_tf import runs
 from lrdnn_tf.config import ModelConfig
-from lrdnn_tf.data.pipeline import read_images, read_labels
+from lrdnn_tf.data.pipeline import evaluation_batches, read_images, read_labels
 from lrdnn_tf.evaluate import evaluate
-from lrdnn_tf.evaluation import pictures, ranking, report
+from lrdnn_tf.evaluation import pictures, queries, ranking, report, results
 from lrdnn_tf.evaluation.descriptors import describe
 from lrdnn_tf.evaluation.reranking import rerank
-from lrdnn_tf.evaluation.results import evaluate_phase
+from lrdnn_tf.evaluation.results import Settings, evaluate_phase
+from lrdnn_tf.model.lrdnn import EMBEDDING
 from pose_pretrain.errors import InputError
 
-K1, K2 = 5, 2  # the gallery has 12 images
+SMALL = Settings(k1=5, k2=2)  # the gallery has 12 images
 
 
 @pytest.fixture(scope="module")
@@ -29,9 +32,15 @@ def evaluated(trained_run, tiny_dataset, tmp_path_factory):
     report_dir = tmp_path_factory.mktemp("evaluated") / "report"
     started = time.time() - 1000
     summary = evaluate(
-        trained_run, tiny_dataset.path, k1=K1, k2=K2, batch_size=5, report_dir=report_dir, started_at=started
+        trained_run, tiny_dataset.path, settings=SMALL, batch_size=5, report_dir=report_dir, started_at=started
     )
     return summary, report_dir
+
+
+@pytest.fixture(scope="module")
+def tables(tiny_dataset):
+    """The labels of query and gallery."""
+    return [read_labels(tiny_dataset, split) for split in ("query", "gallery")]
 
 
 @pytest.fixture(scope="module")
@@ -59,14 +68,13 @@ def test_chance_is_that_of_the_protocol(evaluated):
     assert evaluated[0]["chance_rank1"] == pytest.approx(2 / 12)
 
 
-def test_summary_holds_what_ranking_the_descriptors_gives(evaluated, trained_run, tiny_dataset):
+def test_summary_holds_what_ranking_the_descriptors_gives(evaluated, trained_run, tiny_dataset, tables):
     model, _ = runs.load_model(trained_run, "fusion")
     query, gallery = (describe(model, tiny_dataset, split).embeddings for split in ("query", "gallery"))
-    tables = [read_labels(tiny_dataset, split) for split in ("query", "gallery")]
     labels = [table[column].to_numpy() for column in ("identity", "camera") for table in tables]
     phase = evaluated[0]["phases"]["fusion"]
     assert phase["mAP"] == pytest.approx(ranking.rank(query, gallery, *labels).mean_ap, abs=1e-9)
-    reranked = ranking.rank_distances(rerank(query, gallery, K1, K2), *labels)
+    reranked = ranking.rank_distances(rerank(query, gallery, SMALL.k1, SMALL.k2), *labels)
     assert phase["mAP_reranked"] == pytest.approx(reranked.mean_ap, abs=1e-9)
 
 
@@ -80,6 +88,40 @@ def test_descriptions_do_not_depend_on_the_batch_size(trained_run, tiny_dataset)
     for task in tiny_dataset.attributes:
         assert whole.logits[task.name].shape == (12, len(task.classes))
         np.testing.assert_array_equal(whole.predictions()[task.name], whole.logits[task.name].argmax(axis=1))
+
+
+def test_flipped_descriptors_are_the_mean_with_the_mirror_image(trained_run, tiny_dataset):
+    model, _ = runs.load_model(trained_run, "attributes")
+    plain, both = (describe(model, tiny_dataset, "query", flip=flip) for flip in (False, True))
+    images = np.concatenate([*evaluation_batches(tiny_dataset, "query", 64, 32, 4).as_numpy_iterator()])
+    mirrored = model(np.flip(images, axis=2), training=False)[EMBEDDING].numpy()
+    assert not np.allclose(mirrored, plain.embeddings, rtol=1e-3)
+    np.testing.assert_allclose(both.embeddings, (plain.embeddings + mirrored) / 2, rtol=1e-4, atol=1e-5)
+    for task, logits in plain.logits.items():
+        np.testing.assert_array_equal(both.logits[task], logits)
+
+
+def test_settings_change_descriptors_and_queries_in_turn(trained_run, tiny_dataset, tables):
+    settings = Settings(flip=True, multi_query="max", query_expansion=2, k1=5, k2=2)
+    result = evaluate_phase(trained_run, "identity", tiny_dataset, *tables, settings=settings)
+    model, _ = runs.load_model(trained_run, "identity")
+    query, gallery = (describe(model, tiny_dataset, split, flip=True).embeddings for split in ("query", "gallery"))
+    labels = [table[column].to_numpy() for column in ("identity", "camera") for table in tables]
+    query = queries.expand_queries(queries.pool_queries(query, gallery, *labels, "max"), gallery, 2)
+    expected = ranking.rank(query, gallery, *labels)
+    np.testing.assert_allclose(result.ranking.average_precisions, expected.average_precisions)
+    expected = ranking.rank_distances(rerank(query, gallery, 5, 2), *labels)
+    np.testing.assert_allclose(result.reranked.average_precisions, expected.average_precisions)
+
+
+@pytest.mark.slow
+def test_the_flags_reach_the_report(trained_run, tiny_dataset, tmp_path):
+    flags = ["--phases=identity", "--flip", "--multi_query=average", "--query_expansion=3", "--k1=6", "--k2=3"]
+    where = [f"--run_dir={trained_run}", f"--data_dir={tiny_dataset.path}", f"--report_dir={tmp_path}"]
+    subprocess.run([sys.executable, "-m", "lrdnn_tf.evaluate", *where, *flags], check=True)
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert Settings(**summary["settings"]) == Settings(True, "average", 3, 6, 3, 0.3)
+    assert summary["command"].endswith(" ".join(flags))
 
 
 def test_tables_hold_the_same_numbers_as_the_summary(evaluated):
@@ -140,10 +182,9 @@ def test_frames_are_green_exactly_for_the_same_person(page):
 
 
 @pytest.fixture(scope="module")
-def written(trained_run, tiny_dataset):
+def written(trained_run, tiny_dataset, tables):
     """What write_report and render_page take of one phase, but for the summary."""
-    labels = [read_labels(tiny_dataset, split) for split in ("query", "gallery")]
-    return [evaluate_phase(trained_run, "identity", tiny_dataset, *labels, k1=K1, k2=K2)], tiny_dataset, *labels
+    return [evaluate_phase(trained_run, "identity", tiny_dataset, *tables, settings=SMALL)], tiny_dataset, *tables
 
 
 def test_a_lost_write_leaves_no_summary(evaluated, written, tmp_path, monkeypatch):
@@ -200,12 +241,59 @@ def test_no_trained_phase_is_named(tmp_path, tiny_dataset):
         evaluate(tmp_path, tiny_dataset.path)
 
 
-def test_too_many_neighbours_for_the_gallery_is_named(trained_run, tiny_dataset):
-    with pytest.raises(InputError, match=r"identity phase on .*: k1=20"):
-        evaluate(trained_run, tiny_dataset.path, phases=["identity"])
+@pytest.mark.parametrize(
+    ("settings", "named"),
+    [
+        (Settings(), "k1=20: expected 1 to the 12 images"),
+        (Settings(k1=5, k2=7), "k2=7: "),
+        (Settings(k1=5, k2=2, lambda_value=-1), "lambda_value=-1: "),
+        (Settings(k1=5, k2=2, query_expansion=13), "query_expansion=13: expected 1 to the 12 images"),
+        (Settings(k1=5, k2=2, query_expansion=-1), "query_expansion=-1: "),
+        (Settings(k1=5, k2=2, multi_query="median"), "multi_query='median': expected none, average or max"),
+    ],
+)
+def test_settings_that_do_not_fit_are_named_first_of_all(tiny_dataset, tables, monkeypatch, settings, named):
+    monkeypatch.delattr(results.runs, "load_model")
+    with pytest.raises(InputError, match=f"{tiny_dataset.path}: {named}"):
+        evaluate_phase("anywhere", "identity", tiny_dataset, *tables, settings=settings)
+
+
+def test_nobody_to_find_is_named_first_of_all(tiny_dataset, tables, monkeypatch):
+    monkeypatch.delattr(results.runs, "load_model")
+    query, gallery = tables
+    with pytest.raises(InputError, match="query_ids: no query has an image of its identity from another camera"):
+        evaluate_phase("anywhere", "identity", tiny_dataset, query, gallery.assign(camera=1), settings=SMALL)
+
+
+@pytest.mark.parametrize("split", ["query", "gallery"])
+@pytest.mark.parametrize("missing", [True, False])
+def test_a_dataset_with_nothing_to_evaluate_is_named(trained_run, tiny_dataset, tmp_path, split, missing):
+    description = json.loads((tiny_dataset.path / "dataset.json").read_text())
+    description["splits"][split] |= {"examples": 0, "shards": []}
+    if missing:
+        del description["splits"][split]
+    (tmp_path / "dataset.json").write_text(json.dumps(description))
+    for shard in tiny_dataset.path.glob("*.tfrecord"):
+        (tmp_path / shard.name).symlink_to(shard)
+    with pytest.raises(InputError, match=f"nothing to evaluate, its {split} split has no image") as error:
+        evaluate(trained_run, tmp_path)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(("value", "named"), [(np.nan, "the model gives NaN"), (0, "row 0 is all zeros")])
+def test_a_model_that_went_wrong_is_named(trained_run, tiny_dataset, monkeypatch, value, named):
+    def broken(run_dir, phase):
+        model, config = load_model(run_dir, phase)
+        model.set_weights([np.full_like(weights, value) for weights in model.get_weights()])
+        return model, config
+
+    load_model = runs.load_model
+    monkeypatch.setattr(runs, "load_model", broken)
+    with pytest.raises(InputError, match=f"identity phase on .*: query: {named}"):
+        evaluate(trained_run, tiny_dataset.path, ["identity"], settings=SMALL)
 
 
 def test_a_file_in_the_way_of_the_report_is_named(trained_run, tiny_dataset, tmp_path):
     (tmp_path / "report").write_text("")
     with pytest.raises(InputError, match="cannot write the report"):
-        evaluate(trained_run, tiny_dataset.path, ["identity"], k1=K1, k2=K2, report_dir=tmp_path / "report")
+        evaluate(trained_run, tiny_dataset.path, ["identity"], settings=SMALL, report_dir=tmp_path / "report")
