@@ -47,14 +47,16 @@ def page(results: list[dict]) -> str:
     lines = [
         "# Benchmarks",
         "",
-        "Printed by `make bench`; medians of several runs, ours and the reference in turn.",
+        "Printed by `make bench`; medians of several runs, ours and the reference in turn; a dash where no reference",
+        "fits into the memory of a small machine.",
         "",
     ]
     lines += [f"Machine: {os.cpu_count()} CPU cores, {platform.machine()}, Python {platform.python_version()}.", ""]
     lines += ["| benchmark | ours | reference | reference / ours | peak memory |", "|---|---|---|---|---|"]
     for result in results:
         ours, reference, speedup, peak = (result[key] for key in shared)
-        lines.append(f"| {result['benchmark']} | {ours:.3g} s | {reference:.3g} s | {speedup:.1f} | {peak:,.0f} MB |")
+        beside = "- | -" if reference is None else f"{reference:.3g} s | {speedup:.1f}"
+        lines.append(f"| {result['benchmark']} | {ours:.3g} s | {beside} | {peak:,.0f} MB |")
     for result in results:
         rest = pd.Series(result).drop(["benchmark", *shared])
         lines += [

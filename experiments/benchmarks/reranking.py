@@ -1,17 +1,13 @@
 """k-reciprocal re-ranking at Market-1501's size: ours beside a dense textbook version, each in a process of its own."""
 
 import json
-import multiprocessing
-import pathlib
 import statistics
-import tempfile
-import time
 
 import numpy as np
 from absl import flags
 
 from experiments.benchmarks.ranking import make_descriptors
-from experiments.measure import peak_mb
+from experiments.measure import in_own_process
 from lrdnn_tf.evaluation import ranking, reranking
 
 FLAGS = flags.FLAGS
@@ -68,16 +64,6 @@ def sparse_rerank(query: np.ndarray, gallery: np.ndarray, k1: int, k2: int, lamb
     return distances
 
 
-def measure(method, data: dict, arguments: tuple, out: str) -> tuple[float, float]:
-    """Seconds of a run, and the most memory in MB that its process ever held; distances are saved to `out`."""
-    start = time.perf_counter()
-    distances = method(data["query"], data["gallery"], *arguments)
-    seconds = time.perf_counter() - start
-    peak = peak_mb()
-    np.save(out, distances)
-    return seconds, peak
-
-
 def run_benchmark(
     queries: int = 3368,
     gallery: int = 15913,
@@ -95,21 +81,17 @@ def run_benchmark(
     data = make_descriptors(queries, gallery, identities, dimensions, noise, seed)
     labels = [data[name] for name in ("query_ids", "gallery_ids", "query_cameras", "gallery_cameras")]
     runs = {sparse_rerank: [], dense_rerank: []}
-    with tempfile.TemporaryDirectory() as folder:
-        files = {method: str(pathlib.Path(folder) / f"{method.__name__}.npy") for method in runs}
-        for turn in range(max(repeats, reference_repeats)):
-            for method, limit in ((sparse_rerank, repeats), (dense_rerank, reference_repeats)):
-                if turn < limit:
-                    # A fresh process each, so that the peak is its own.
-                    with multiprocessing.get_context("spawn").Pool(1) as pool:
-                        job = (method, data, (k1, k2, lambda_value), files[method])
-                        runs[method].append(pool.apply(measure, job))
-        distances = {method: np.load(file, mmap_mode="r") for method, file in files.items()}
-        difference = np.abs(distances[sparse_rerank] - distances[dense_rerank])
-        rankings = {method: ranking.rank_distances([matrix], *labels) for method, matrix in distances.items()}
+    for turn in range(max(repeats, reference_repeats)):
+        for method, limit in ((sparse_rerank, repeats), (dense_rerank, reference_repeats)):
+            if turn < limit:
+                job = (data["query"], data["gallery"], k1, k2, lambda_value)
+                runs[method].append(in_own_process(method, *job))
+    distances = {method: measured[-1].result for method, measured in runs.items()}
+    difference = np.abs(distances[sparse_rerank] - distances[dense_rerank])
+    rankings = {method: ranking.rank_distances([matrix], *labels) for method, matrix in distances.items()}
     plain = ranking.rank(**data)
-    ours_s, reference_s = (statistics.median(seconds for seconds, _ in measured) for measured in runs.values())
-    ours_mb, reference_mb = (max(peak for _, peak in measured) for measured in runs.values())
+    ours_s, reference_s = (statistics.median(run.seconds for run in measured) for measured in runs.values())
+    ours_mb, reference_mb = (max(run.peak_mb for run in measured) for measured in runs.values())
     result = {
         "benchmark": "reranking",
         "ours_s": ours_s,
