@@ -236,16 +236,31 @@ def opposite_cosines(query: np.ndarray, gallery: np.ndarray) -> Iterator[np.ndar
     Images with the very same descriptor get the very same numbers, which a matrix product alone does not promise.
     Every block may lie in the memory of the one before: copy what is to be kept.
     """
-    as_bytes = np.ascontiguousarray(gallery).view(f"V{gallery.itemsize * gallery.shape[1]}").ravel()
-    _, first, place = np.unique(as_bytes, return_index=True, return_inverse=True)
-    repeated = len(first) < len(gallery)
-    distinct = gallery[first] if repeated else gallery
+    first = _first_copies(gallery)
+    kept = np.flatnonzero(first == np.arange(len(gallery)))
+    repeated = len(kept) < len(gallery)
+    distinct, place = (gallery[kept], np.searchsorted(kept, first)) if repeated else (gallery, None)
     rows = max(1, _BLOCK_BYTES // (4 * len(gallery)))
     memory = np.empty((min(rows, len(query)), len(distinct)), np.float32)
     for start in range(0, len(query), rows):
         block = -query[start : start + rows]
         distances = np.matmul(block, distinct.T, out=memory[: len(block)])
         yield distances[:, place] if repeated else distances
+
+
+def _first_copies(descriptors: np.ndarray) -> np.ndarray:
+    """For every row of a float32 matrix, the number of the first row with the same content."""
+    bits = np.ascontiguousarray(descriptors).view(np.int32)
+    weights = np.random.default_rng(0).integers(1, 2**31, bits.shape[1], np.int32)
+    sums = np.einsum("ij,j->i", bits, weights)  # equal for copies, seldom for others; sorting these is cheap
+    _, group, sizes = np.unique(sums, return_inverse=True, return_counts=True)
+    alike = np.flatnonzero(sizes[group] > 1)
+    first = np.arange(len(bits))
+    if len(alike):
+        rows = bits[alike].view(f"V{bits.itemsize * bits.shape[1]}").ravel()
+        _, index, place = np.unique(rows, return_index=True, return_inverse=True)
+        first[alike] = alike[index[place]]
+    return first
 
 
 def normalized_stack(query: np.ndarray, gallery: np.ndarray) -> np.ndarray:

@@ -13,7 +13,7 @@ from tqdm import tqdm
 from lrdnn_tf.evaluation import ranking
 from pose_pretrain.errors import InputError
 
-_TILE = 1024  # images by images whose distances are made at once
+_TILE, _TILES = 1024, 4  # images by images whose distances are looked at together; how many such are made together
 
 
 def rerank(
@@ -83,11 +83,8 @@ def _neighbours(images: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]
     nearest = np.zeros((total, count), np.int32)
     distances = np.full((total, count), np.inf, np.float32)  # of those in `nearest`: -cosines
     farthest = np.full(total, -np.inf, np.float32)
-    starts = range(0, total, _TILE)
-    tiles = [(start, other) for start in starts for other in starts if other >= start]
-    for start, other in tqdm(tiles, desc="  re-ranking", unit="tile", delay=2, disable=None):
-        rows, columns = slice(start, start + _TILE), slice(other, other + _TILE)
-        tile = -images[rows] @ images[columns].T
+    for start, other, tile in _tiles(images):
+        rows, columns = slice(start, start + len(tile)), slice(other, other + tile.shape[1])
         farthest[rows] = np.maximum(farthest[rows], tile.max(axis=1))
         farthest[columns] = np.maximum(farthest[columns], tile.max(axis=0))
         if start == other:
@@ -97,6 +94,19 @@ def _neighbours(images: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]
         _keep_nearest(nearest[rows], distances[rows], tile, other, axis=0)
     largest = 2 + 2 * farthest
     return nearest, np.where(largest > 0, largest, 1)  # 0: all images alike
+
+
+def _tiles(images: np.ndarray) -> Iterator[tuple[int, int, np.ndarray]]:
+    """-cosines of [some images, some images] on and above the diagonal: first row, first column, float32 tile.
+
+    Several tiles are multiplied at once, for few large products are faster; each is small enough for a cache.
+    """
+    total = len(images)
+    jobs = [(start, other) for start in range(0, total, _TILE) for other in range(start, total, _TILES * _TILE)]
+    for start, first in tqdm(jobs, desc="  re-ranking", unit="block", delay=2, disable=None):
+        block = -images[start : start + _TILE] @ images[first : first + _TILES * _TILE].T
+        for column in range(0, block.shape[1], _TILE):
+            yield start, first + column, block[:, column : column + _TILE]
 
 
 def _keep_nearest(nearest: np.ndarray, distances: np.ndarray, tile: np.ndarray, first: int, axis: int) -> None:

@@ -93,6 +93,16 @@ def test_images_with_the_same_descriptor_tie(dimensions):
     assert_same(ranking.rank(**data), sorted_reference(-cosines.round(7), *labels_of(data)))
 
 
+@pytest.mark.parametrize("same_sums", [False, True])
+def test_first_copies_are_those_of_a_plain_search(monkeypatch, same_sums):
+    rows = np.random.default_rng(0).integers(0, 3, (60, 3)).astype(np.float32)
+    if same_sums:
+        monkeypatch.setattr(np, "einsum", lambda _, bits, __: np.zeros(len(bits), np.int32))
+    expected = [next(n for n in range(60) if (rows[n] == row).all()) for row in rows]
+    assert ranking._first_copies(rows).tolist() == expected
+    assert len(set(expected)) < 60
+
+
 @pytest.mark.parametrize("dimensions", [3, 128])
 def test_a_model_that_tells_nobody_apart_gets_nothing(dimensions):
     labels = [np.array(values) for values in ([1, 2], [1, 2, 3], [1, 1], [2, 2, 2])]
