@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from lrdnn_tf.evaluation.ranking import Ranking
 
 _COLOURS = ("#6b7a90", "#d97706", "#0f766e")  # one per phase
-_INK, _MUTED, _GRID = "#1f2933", "#5b6776", "#e3e7ec"
+_INK, _MUTED, _GRID, _BLANK = "#1f2933", "#5b6776", "#e3e7ec", "#f1f3f6"
 _THUMBNAIL_HEIGHT = 192
 _JPEG_QUALITY = 88
 
@@ -49,10 +49,11 @@ def precision_histogram(plain: Ranking, reranked: Ranking) -> str:
 
 
 def camera_heat_map(pairs: pd.DataFrame) -> str:
-    """mAP of each camera's queries against each other camera's images; pairs without a match are blank."""
+    """mAP of each camera's queries against each other camera's images; pairs without a match are grey."""
     table = 100 * pairs.pivot(index="query_camera", columns="gallery_camera", values="mAP")
     figure, axes = _figure(1.6 + 0.75 * len(table.columns), 1.2 + 0.55 * len(table.index))
     axes.grid(False)
+    axes.set_facecolor(_BLANK)
     axes.spines[:].set_visible(False)
     axes.imshow(table, cmap="YlGnBu", vmin=0, vmax=100, aspect="auto")
     for row, column in np.argwhere(table.notna().to_numpy()):

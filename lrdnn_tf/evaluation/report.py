@@ -157,7 +157,7 @@ def render_page(
         best_of=_best_values(results),
         results=results,
         last=last,
-        mean_accuracy=mean_accuracy,
+        changed_queries=_changed_queries(summary["settings"]),
         cmc_curves=pictures.cmc_curves({result.phase: (result.ranking, result.reranked) for result in results}),
         precision_histogram=pictures.precision_histogram(last.ranking, last.reranked),
         camera_heat_map=pictures.camera_heat_map(last.camera_pairs),
@@ -167,6 +167,20 @@ def render_page(
         paper_rows=_paper_rows(results),
         configs={result.phase: json.dumps(result.origin, indent=2) for result in results},
     )
+
+
+def _changed_queries(settings: dict) -> list[str]:
+    """Sentences about what was done to the queries' descriptors."""
+    sentences = []
+    if settings["multi_query"] != "none":
+        sentences.append(
+            f"Multi-query: each query is pooled ({settings['multi_query']}) with all images of its person from its own "
+            "camera."
+        )
+    if count := settings["query_expansion"]:
+        images = "image" if count == 1 else f"{count} images"
+        sentences.append(f"Query expansion: each query is averaged with the {images} nearest to it.")
+    return sentences
 
 
 def _rates(ranking: Ranking) -> dict[str, float]:

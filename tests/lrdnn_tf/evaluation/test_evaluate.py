@@ -165,8 +165,9 @@ def test_page_is_well_formed_and_needs_no_other_file(page):
 def test_page_shows_every_headline_number(page, evaluated):
     cells = re.findall(r"<td[^>]*>([^<]*)</td>", page)
     for phase in evaluated[0]["phases"].values():
-        for name in ("rank1", "rank20", "mAP", "rank1_reranked", "mAP_reranked"):
+        for name in ("rank1", "rank20", "mAP", "mAP_trapezoid", "mINP"):
             assert f"{100 * phase[name]:.1f}" in cells
+            assert f"{100 * phase[f'{name}_reranked']:.1f}" in cells
     assert "Paper: Market-1501" in page
     assert "90.4" in cells
     assert "another dataset" in page
@@ -181,10 +182,14 @@ def test_frames_are_green_exactly_for_the_same_person(page):
             assert (kind == "right") == (identity == people[0][1])
 
 
+def written_of(trained_run, dataset, query, gallery):
+    """What write_report and render_page take of one phase, but for the summary."""
+    return [evaluate_phase(trained_run, "identity", dataset, query, gallery, settings=SMALL)], dataset, query, gallery
+
+
 @pytest.fixture(scope="module")
 def written(trained_run, tiny_dataset, tables):
-    """What write_report and render_page take of one phase, but for the summary."""
-    return [evaluate_phase(trained_run, "identity", tiny_dataset, *tables, settings=SMALL)], tiny_dataset, *tables
+    return written_of(trained_run, tiny_dataset, *tables)
 
 
 def test_a_lost_write_leaves_no_summary(evaluated, written, tmp_path, monkeypatch):
@@ -203,6 +208,35 @@ def test_a_lost_write_leaves_no_summary(evaluated, written, tmp_path, monkeypatc
 def test_names_that_hold_html_are_shown_as_text(evaluated, written):
     summary = evaluated[0] | {"command": "<script>alert(1)</script>"}
     assert "<script" not in report.render_page(*written, summary)
+
+
+def test_queries_left_out_are_counted_on_the_page(evaluated, written, trained_run, tiny_dataset, tables):
+    assert "so none is left out" in report.render_page(*written, evaluated[0])
+    query, gallery = tables
+    gallery = gallery.assign(identity=np.where(gallery["identity"] == query["identity"][0], 0, gallery["identity"]))
+    results = written_of(trained_run, tiny_dataset, query, gallery)
+    assert results[0][0].ranking.queries_left_out == 1
+    page = report.render_page(*results, evaluated[0])
+    assert "1 of the 6 queries have no image in another camera and are left out" in " ".join(page.split())
+
+
+def test_the_page_says_what_was_done_to_queries(evaluated, written):
+    plain = report.render_page(*written, evaluated[0])
+    settings = {"flip": True, "multi_query": "max", "query_expansion": 1, "k1": 5, "k2": 2, "lambda_value": 0.3}
+    changed = report.render_page(*written, evaluated[0] | {"settings": settings})
+    for sentence in ("is pooled (max)", "averaged with the image nearest", "an image and its mirror image"):
+        assert sentence in changed
+        assert sentence not in plain
+
+
+def test_heat_map_takes_pairs_without_a_match():
+    pairs = pd.DataFrame(
+        {"query_camera": [1, 2], "gallery_camera": [2, 1], "queries": 3, "rank1": 1.0, "mAP": [0.2, 1]}
+    )
+    image = cv2.imdecode(np.frombuffer(_decoded(pictures.camera_heat_map(pairs)), np.uint8), cv2.IMREAD_COLOR)
+    height, width = image.shape[:2]
+    colours = [image[int(y * height), int(x * width)].astype(int) for y, x in ((0.2, 0.45), (0.2, 0.7))]
+    assert np.ptp(colours[0]) < 10 < np.ptp(colours[1])  # grey, and not
 
 
 @pytest.mark.parametrize(
