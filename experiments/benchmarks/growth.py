@@ -56,8 +56,8 @@ def draw(table: pd.DataFrame) -> Figure:
     square = 4 * (sizes["queries"] + sizes["gallery"]) ** 2 / 2**20
     memory.plot(sizes["gallery"], square, "--", color="#5b6776", label="one float32 matrix, all by all")
     for axes, label in ((times, "Seconds"), (memory, "Peak memory (MB)")):
-        axes.set(xscale="log", yscale="log", xlabel="Gallery images", ylabel=label)
-        axes.set_xticks(sizes["gallery"], [f"{size:,}" for size in sizes["gallery"]])
+        axes.set(xscale="log", yscale="log", xlabel="Gallery images (thousands)", ylabel=label)
+        axes.set_xticks(sizes["gallery"], [f"{size / 1000:g}" for size in sizes["gallery"]])
         axes.minorticks_off()
         axes.yaxis.set_major_formatter("{x:,g}")
         axes.grid(color="#e3e7ec")
