@@ -1,5 +1,6 @@
 """What the benchmarks share: time and memory of a call."""
 
+import concurrent.futures
 import multiprocessing
 import pathlib
 import time
@@ -31,8 +32,8 @@ def in_own_process(function: Callable, *arguments: object, prepare: Callable | N
         function: Of a module, so that another process finds it.
         prepare: Makes the arguments of function in that process from `arguments`, outside of the time that counts.
     """
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
-        return pool.apply(_measured, (function, arguments, prepare))
+    with concurrent.futures.ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(_measured, function, arguments, prepare).result()
 
 
 def peak_mb() -> float:
