@@ -5,36 +5,55 @@ Bilinear Pooling" (EMNLP 2016). The count sketch of an outer product is the circ
 count sketches of its factors (Pham and Pagh, 2013), which is a product in the frequency domain.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 import tensorflow as tf
 import tf_keras as keras
 
-# Below this a component counts as zero: keeps the slope of the signed square root at 0 finite (1000).
-_SQUARE_ROOT_EPSILON = 1e-6
+from lrdnn_tf.config import BILINEAR_METHODS
+
+# Below this a component counts as zero: keeps the slope of the signed square root at 0 finite (100), and with it the
+# rounding of the FFT, which is all that an empty bucket holds. Aligned maps give components of 1 and more.
+_SQUARE_ROOT_EPSILON = 1e-4
+# Below this a whole vector counts as zero, which keeps the slope of its normalization finite (1000).
+_SQUARED_NORM_EPSILON = 1e-6
+# Where a sketch is this many times longer than its input, adding number by number is faster than turning it around.
+_FEW_CHANNELS = 16
 
 
 @keras.utils.register_keras_serializable("lrdnn_tf")
 class CompactBilinearPooling(keras.layers.Layer):
     """Fuses two sets of maps on one grid into one vector of length output_dim per image.
 
-    It sketches the sum over positions p of the outer product x_p y_p^T, without forming it: inner
-    products of two outputs (before normalization) estimate the sum over p, q of <x_p, x'_q><y_p, y'_q>.
-    The products are summed over positions in the frequency domain, so that there is one inverse
-    transform per image instead of one per position. Computes in float32 under every precision policy.
+    It sketches the sum over positions p of the outer product x_p y_p^T: inner products of two outputs (before
+    normalization) estimate the sum over p, q of <x_p, x'_q><y_p, y'_q>. Computes in float32 under every
+    precision policy.
 
     Args:
         output_dim: Length of the descriptor; the paper does not say, Gao et al. use 8192.
         seed: Seed of the hash functions, which are stored with the weights.
         normalize: Signed square root, then L2 norm, as Gao et al. do.
+        method: How it is computed; the numbers differ by rounding only, and weights fit both.
+            "fft": products of the spectra of count sketches, summed over positions before one inverse transform per
+            image. It never holds C1 x C2 numbers, so it wins when both inputs have many channels.
+            "outer_product": the sum of the outer products itself, as one matrix product, then scattered into the
+            sketch. Costs C1 x C2 per image whatever output_dim is, so it wins when one input has few channels.
 
     Inputs: [B, h, w, C1] and [B, h, w, C2]. Output: float32 [B, output_dim].
+
+    Raises:
+        ValueError: No such method, or the inputs have different grids.
     """
 
-    def __init__(self, output_dim: int = 8192, seed: int = 0, normalize: bool = True, **kwargs):
+    def __init__(self, output_dim: int = 8192, seed: int = 0, normalize: bool = True, method: str = "fft", **kwargs):
         super().__init__(**(kwargs | {"dtype": "float32"}))
+        if method not in BILINEAR_METHODS:
+            raise ValueError(f"method={method!r} is not one of {', '.join(BILINEAR_METHODS)}")
         self.output_dim = output_dim
         self.seed = seed
         self.normalize = normalize
+        self.method = method
 
     def build(self, input_shapes):
         first, second = input_shapes
@@ -58,21 +77,81 @@ class CompactBilinearPooling(keras.layers.Layer):
         )
 
     def call(self, inputs: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
-        first, second = (self._spectrum(maps, *hash_) for maps, hash_ in zip(inputs, self.hashes, strict=True))
-        summed = tf.reduce_sum(first * second, axis=1)
-        pooled = tf.signal.irfft(summed, fft_length=[self.output_dim])
+        positions = inputs[0].shape[1] * inputs[0].shape[2]
+        signed = [
+            tf.reshape(maps, [-1, positions, maps.shape[3]]) * signs
+            for maps, (_, signs) in zip(inputs, self.hashes, strict=True)
+        ]
+        buckets = [buckets for buckets, _ in self.hashes]
+        pool = _pool_spectra if self.method == "fft" else _pool_outer_products
+        pooled = pool(signed, buckets, self.output_dim)
         return _signed_root_unit(pooled) if self.normalize else pooled
 
-    def _spectrum(self, maps: tf.Tensor, buckets: tf.Tensor, signs: tf.Tensor) -> tf.Tensor:
-        """Fourier transform of the count sketch at each position: complex64 [B, h * w, output_dim // 2 + 1]."""
-        positions, channels = maps.shape[1] * maps.shape[2], maps.shape[3]
-        by_channel = tf.transpose(tf.reshape(maps, [-1, channels]) * signs)
-        sketch = tf.transpose(tf.math.unsorted_segment_sum(by_channel, buckets, self.output_dim))
-        return tf.signal.rfft(tf.reshape(sketch, [-1, positions, self.output_dim]))
-
     def get_config(self):
-        return super().get_config() | {"output_dim": self.output_dim, "seed": self.seed, "normalize": self.normalize}
+        return super().get_config() | {
+            "output_dim": self.output_dim,
+            "seed": self.seed,
+            "normalize": self.normalize,
+            "method": self.method,
+        }
+
+
+def _pool_spectra(signed: list[tf.Tensor], buckets: list[tf.Tensor], size: int) -> tf.Tensor:
+    """The sum over positions of the circular convolutions of two count sketches.
+
+    Args:
+        signed: Two inputs times their signs, float32 [B, positions, channels].
+        buckets: Where each of their channels goes in a sketch, int32 [channels].
+        size: Length of a sketch.
+
+    Returns:
+        float32 [B, size].
+    """
+    sketches = [_scatter(values, where, size) for values, where in zip(signed, buckets, strict=True)]
+    return _summed_convolution(size)(*sketches)
+
+
+def _pool_outer_products(signed: list[tf.Tensor], buckets: list[tf.Tensor], size: int) -> tf.Tensor:
+    """The same numbers as `_pool_spectra`: entry (i, j) of an outer product goes to the sum of both buckets."""
+    summed = tf.matmul(*signed, transpose_a=True)
+    where = (buckets[0][:, None] + buckets[1]) % size
+    entries = where.shape[0] * where.shape[1]
+    return _scatter(tf.reshape(summed, [-1, entries]), tf.reshape(where, [entries]), size)
+
+
+def _scatter(values: tf.Tensor, buckets: tf.Tensor, size: int) -> tf.Tensor:
+    """Adds the last axis of values up by bucket: [..., channels] to [..., size]."""
+    channels, leading = values.shape[-1], values.shape[1:-1]
+    if channels < size // _FEW_CHANNELS:
+        rows = tf.size(values) // channels
+        where = tf.range(rows)[:, None] * size + buckets
+        sums = tf.math.unsorted_segment_sum(tf.reshape(values, [-1]), tf.reshape(where, [-1]), rows * size)
+    else:
+        by_channel = tf.transpose(tf.reshape(values, [-1, channels]))
+        sums = tf.transpose(tf.math.unsorted_segment_sum(by_channel, buckets, size))
+    return tf.reshape(sums, [-1, *leading, size])
+
+
+def _summed_convolution(size: int) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
+    """Of two [B, positions, size]: the circular convolution of their last axes, summed over positions, [B, size]."""
+
+    def inverse(spectrum: tf.Tensor) -> tf.Tensor:
+        return tf.signal.irfft(spectrum, fft_length=[size])
+
+    # The slope of a convolution is a correlation; TensorFlow's own slope of rfft makes several passes more.
+    @tf.custom_gradient
+    def convolve(first: tf.Tensor, second: tf.Tensor):
+        spectra = tf.signal.rfft(first), tf.signal.rfft(second)
+
+        def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            spectrum = tf.repeat(tf.signal.rfft(upstream)[:, None], first.shape[1], axis=1)  # faster than broadcasting
+            return inverse(spectrum * tf.math.conj(spectra[1])), inverse(spectrum * tf.math.conj(spectra[0]))
+
+        return inverse(tf.reduce_sum(spectra[0] * spectra[1], axis=1)), gradient
+
+    return convolve
 
 
 def _signed_root_unit(x: tf.Tensor) -> tf.Tensor:
-    return tf.math.l2_normalize(x * tf.math.rsqrt(tf.abs(x) + _SQUARE_ROOT_EPSILON), axis=-1)
+    root = x * tf.math.rsqrt(tf.abs(x) + _SQUARE_ROOT_EPSILON)
+    return tf.math.l2_normalize(root, axis=-1, epsilon=_SQUARED_NORM_EPSILON)

@@ -70,7 +70,10 @@ def _fuse(features: tf.Tensor, maps: tf.Tensor, config: ModelConfig) -> tf.Tenso
         )
     else:
         maps = PoolToGrid(features.shape[1], features.shape[2], name="pose_pool", dtype="float32")(maps)
-    return CompactBilinearPooling(config.bilinear_dim, config.bilinear_seed, name="compact_bilinear")([features, maps])
+    pooling = CompactBilinearPooling(
+        config.bilinear_dim, config.bilinear_seed, method=config.bilinear_method, name="compact_bilinear"
+    )
+    return pooling([features, maps])
 
 
 def _aligned(maps: tf.Tensor, name: str) -> tf.Tensor:

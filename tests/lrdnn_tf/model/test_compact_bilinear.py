@@ -3,6 +3,7 @@ import pytest
 import tensorflow as tf
 import tf_keras as keras
 
+from lrdnn_tf.config import BILINEAR_METHODS
 from lrdnn_tf.model.compact_bilinear import CompactBilinearPooling
 
 
@@ -30,9 +31,10 @@ def reference_pooling(layer: CompactBilinearPooling, x: np.ndarray, y: np.ndarra
     return pooled
 
 
-@pytest.mark.parametrize("size", [16, 17])
-def test_is_the_circular_convolution_of_the_count_sketches(size):
-    layer = CompactBilinearPooling(size, seed=3, normalize=False)
+@pytest.mark.parametrize("method", BILINEAR_METHODS)
+@pytest.mark.parametrize("size", [16, 17, 120])  # 120: few channels for a sketch of its length
+def test_is_the_circular_convolution_of_the_count_sketches(size, method):
+    layer = CompactBilinearPooling(size, seed=3, normalize=False, method=method)
     x, y = maps(2, 2, 3, 7), maps(2, 2, 3, 5)
     pooled = layer([x, y]).numpy()
     for image in range(2):
@@ -40,9 +42,10 @@ def test_is_the_circular_convolution_of_the_count_sketches(size):
 
 
 def test_inner_products_estimate_the_bilinear_kernel_without_bias():
-    x, y = maps(1, 1, 1, 12), maps(1, 1, 1, 6)
-    x2, y2 = x + 0.3 * maps(1, 1, 1, 12, seed=1), y + 0.3 * maps(1, 1, 1, 6, seed=1)
-    kernel = float(np.sum(x * x2) * np.sum(y * y2))
+    """The estimate of the sum over p, q of <x_p, x'_q><y_p, y'_q>, over seeds of the hashes."""
+    x, y = maps(1, 2, 1, 12), maps(1, 2, 1, 6)
+    x2, y2 = x + 0.3 * maps(1, 2, 1, 12, seed=1), y + 0.3 * maps(1, 2, 1, 6, seed=1)
+    kernel = float(np.sum(np.einsum("pc,qc->pq", x[0, :, 0], x2[0, :, 0]) * (y[0, :, 0] @ y2[0, :, 0].T)))
     spread = {}
     for size in (64, 1024):
         estimates = []
@@ -55,9 +58,10 @@ def test_inner_products_estimate_the_bilinear_kernel_without_bias():
     assert spread[1024] < spread[64] / 2  # theory: a quarter
 
 
+@pytest.mark.parametrize("method", BILINEAR_METHODS)
 @pytest.mark.parametrize("normalize", [False, True])
-def test_gradients_agree_with_finite_differences(normalize):
-    layer = CompactBilinearPooling(8, normalize=normalize)
+def test_gradients_agree_with_finite_differences(normalize, method):
+    layer = CompactBilinearPooling(8, normalize=normalize, method=method)
     x, y, direction = maps(1, 3, 2, 5), maps(1, 3, 2, 4), maps(8)
 
     def value(x, y):
@@ -70,6 +74,67 @@ def test_gradients_agree_with_finite_differences(normalize):
         np.testing.assert_allclose(exact, estimate, atol=1e-2)
 
 
+def value_and_slopes(
+    layer: CompactBilinearPooling, x: np.ndarray, y: np.ndarray, jit_compile: bool
+) -> list[np.ndarray]:
+    direction = maps(len(x), layer.output_dim)
+
+    @tf.function(jit_compile=jit_compile)
+    def run(x, y):
+        with tf.GradientTape() as tape:
+            tape.watch([x, y])
+            pooled = layer([x, y])
+            loss = tf.reduce_sum(pooled * direction)
+        return pooled, *tape.gradient(loss, [x, y])
+
+    return [part.numpy() for part in run(tf.constant(x), tf.constant(y))]
+
+
+@pytest.mark.parametrize("jit_compile", [False, True])
+@pytest.mark.parametrize(("normalize", "tolerance"), [(False, 1e-5), (True, 1e-3)])  # the root is steep near 0
+def test_both_methods_give_the_same_numbers_and_slopes_also_compiled(jit_compile, normalize, tolerance):
+    x, y = maps(3, 4, 2, 40), maps(3, 4, 2, 5)
+    pooled, *slopes = value_and_slopes(CompactBilinearPooling(256, 5, normalize), x, y, jit_compile=False)
+    for method in BILINEAR_METHODS:
+        layer = CompactBilinearPooling(256, 5, normalize, method)
+        given, *given_slopes = value_and_slopes(layer, x, y, jit_compile)
+        np.testing.assert_allclose(given, pooled, atol=1e-5 * max(1, np.abs(pooled).max()))
+        for one, other in zip(given_slopes, slopes, strict=True):
+            np.testing.assert_allclose(one, other, atol=tolerance * np.abs(other).max())
+
+
+@pytest.mark.parametrize("method", BILINEAR_METHODS)
+def test_an_exported_model_of_any_batch_size_gives_the_same_numbers_and_slopes(method, tmp_path):
+    inputs = keras.Input([2, 2, 8]), keras.Input([2, 2, 4])
+    model = keras.Model(inputs, CompactBilinearPooling(64, seed=2, method=method)(inputs))
+    model.save(tmp_path / "model")
+    exported = tf.saved_model.load(tmp_path / "model")
+    for batch in (1, 5):
+        x, y = tf.constant(maps(batch, 2, 2, 8)), tf.constant(maps(batch, 2, 2, 4))
+        slopes = []
+        for function in (model, exported):
+            with tf.GradientTape() as tape:
+                tape.watch(x)
+                pooled = function((x, y), training=False)
+                loss = tf.reduce_sum(pooled[:, :32])
+            slopes.append((pooled.numpy(), tape.gradient(loss, x).numpy()))
+        for one, other in zip(*slopes, strict=True):
+            np.testing.assert_allclose(one, other, atol=1e-6)
+
+
+def test_a_layer_made_from_its_config_is_the_same():
+    layer = CompactBilinearPooling(64, seed=4, normalize=False, method="outer_product")
+    again = CompactBilinearPooling.from_config(layer.get_config())
+    inputs = [maps(2, 2, 2, 8), maps(2, 2, 2, 4)]
+    np.testing.assert_array_equal(again(inputs), layer(inputs))
+    assert again.get_config() == layer.get_config()
+
+
+def test_a_method_that_does_not_exist_is_refused():
+    with pytest.raises(ValueError, match="'ftt' is not one of fft, outer_product"):
+        CompactBilinearPooling(64, method="ftt")
+
+
 def test_normalized_descriptor_has_unit_length_and_finite_slope_at_zero():
     layer = CompactBilinearPooling(64)
     assert np.linalg.norm(layer([maps(3, 2, 2, 8), maps(3, 2, 2, 4)]), axis=1) == pytest.approx([1, 1, 1], abs=1e-5)
@@ -77,7 +142,9 @@ def test_normalized_descriptor_has_unit_length_and_finite_slope_at_zero():
     with tf.GradientTape() as tape:
         tape.watch(x)
         loss = tf.reduce_sum(layer([x, maps(1, 2, 2, 4)]))
-    assert np.isfinite(tape.gradient(loss, x)).all()
+    slope = tape.gradient(loss, x)
+    assert np.isfinite(slope).all()
+    assert np.abs(slope).max() < 1e7  # factors of 100 and 1000, times what 4 positions of 4 maps add up to
 
 
 def test_hashes_follow_the_seed_and_travel_with_the_weights(tmp_path):

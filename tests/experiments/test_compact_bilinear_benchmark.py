@@ -1,0 +1,15 @@
+import json
+
+import pytest
+
+from experiments.benchmarks import compact_bilinear
+
+
+@pytest.mark.slow  # four processes that load TensorFlow
+def test_small_run_agrees_with_the_textbook_and_ends_in_a_json_line(capsys):
+    result = compact_bilinear.run_benchmark(2, 3, 2, first_channels=20, second_channels=5, output_dim=200, repeats=1)
+    assert json.loads(capsys.readouterr().out.splitlines()[-1]) == result
+    assert result["benchmark"] == "compact_bilinear"
+    assert result["largest_difference"] < 1e-5
+    assert min(result[key] for key in ("ours_s", "outer_product_s", "reference_s", "speedup")) > 0
+    assert min(result[key] for key in ("peak_mb", "outer_product_peak_mb", "reference_peak_mb")) > 100
