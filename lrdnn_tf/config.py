@@ -86,6 +86,7 @@ class TrainingConfig:
         attribute_weight: Weight of the mean attribute loss beside the identity loss (equation 8: one form for both).
         images_per_identity: K of identity-balanced batches, 0 for plain shuffling.
         random_erasing: Probability that a part of a training image is erased.
+        freeze_pose: Whether the pose branch of a fusion stays as it was pretrained, BatchNorms included.
         seed: Seed of initial weights, shuffling and augmentation.
     """
 
@@ -103,6 +104,7 @@ class TrainingConfig:
     attribute_weight: float = 1.0
     images_per_identity: int = 0
     random_erasing: float = 0.0
+    freeze_pose: bool = False
     seed: int = 0
 
     def __post_init__(self):

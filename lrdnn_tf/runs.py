@@ -27,6 +27,11 @@ def phase_dir(run_dir: str | os.PathLike, phase: str) -> pathlib.Path:
     return pathlib.Path(run_dir) / phase
 
 
+def pose_dir(run_dir: str | os.PathLike) -> pathlib.Path:
+    """Where pose pretraining leaves its network in a run."""
+    return pathlib.Path(run_dir) / "pose"
+
+
 def config_path(run_dir: str | os.PathLike, phase: str) -> pathlib.Path:
     return phase_dir(run_dir, phase) / CONFIG_FILE
 

@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import pathlib
 
 from absl import flags
 
@@ -25,7 +24,7 @@ from pose_pretrain.fit import Runtime
 
 _MODEL_FLAGS = (
     "backbone", "last_stride", "height", "width", "pose_maps", "channel_parse", "channel_parse_reduction", "fuse",
-    "bilinear_dim", "bilinear_seed",
+    "bilinear_dim", "bilinear_seed", "bilinear_method",
 )  # fmt: skip
 
 
@@ -37,30 +36,34 @@ def main() -> None:
     if args.evaluate_every and runtime.has_other_workers:
         raise InputError("--evaluate_every works on one machine only: leave it out, and use lrdnn_tf.evaluate")
     dataset = read_dataset(args.data_dir)
-    run_dir = pathlib.Path(args.run_dir)
+    start_from = args.start_from or args.run_dir
     options = {name: args[name].value for name in _MODEL_FLAGS}
-    model_config = phase_config(args.phase, dataset, run_dir, args.attributes, options)
+    model_config = phase_config(args.phase, dataset, start_from, args.attributes, options, args.pose_dir)
     settings = {field.name: args[field.name].value for field in dataclasses.fields(TrainingConfig)}
     if args.epochs is None:
         settings["epochs"] = PHASES[args.phase].epochs
     train_phase(
         args.phase,
         dataset,
-        run_dir,
+        args.run_dir,
         model_config,
         TrainingConfig(**settings),
         runtime,
-        args.cache_images,
-        functools.partial(retrieval_scores, dataset=dataset) if args.evaluate_every else None,
-        args.evaluate_every,
+        cache_images=args.cache_images,
+        start_from=args.start_from,
+        pose_dir=args.pose_dir,
+        score=functools.partial(retrieval_scores, dataset=dataset) if args.evaluate_every else None,
+        score_every=args.evaluate_every,
     )
     if args.projector_images and runtime.is_chief:
-        project_gallery(run_dir, args.phase, dataset, args.projector_images)
+        project_gallery(args.run_dir, args.phase, dataset, args.projector_images)
 
 
 if __name__ == "__main__":
     flags.DEFINE_enum("phase", None, list(PHASES), "What to train; each phase starts from the one before it.")
     flags.DEFINE_string("run_dir", None, "The run, such as runs/NAME: each phase is a folder in it.")
+    flags.DEFINE_string("start_from", None, "Run with the pose network and the earlier phases. Default: RUN_DIR.")
+    flags.DEFINE_string("pose_dir", None, "The pretrained pose network. Default: the folder pose in that run.")
     flags.DEFINE_string("data_dir", None, "A dataset that data_prep converted.")
     flags.DEFINE_integer("epochs", None, "Passes over the training images; the paper's 100, 60, 100 unless given.")
     flags.DEFINE_integer("batch_size", TrainingConfig.batch_size, "Images a step.")
@@ -119,5 +122,9 @@ if __name__ == "__main__":
     flags.DEFINE_enum("fuse", ModelConfig.fuse, config.FUSE, "Fuse maps, or pooled vectors.")
     flags.DEFINE_integer("bilinear_dim", ModelConfig.bilinear_dim, "Length of the fused descriptor.")
     flags.DEFINE_integer("bilinear_seed", ModelConfig.bilinear_seed, "Seed of its hash functions.")
+    flags.DEFINE_enum(
+        "bilinear_method", ModelConfig.bilinear_method, config.BILINEAR_METHODS, "The same numbers, at other speeds."
+    )
+    flags.DEFINE_bool("freeze_pose", TrainingConfig.freeze_pose, "Whether the pose branch stays as it was pretrained.")
     flags.mark_flags_as_required(["phase", "run_dir", "data_dir"])
     binary.run(main)

@@ -15,7 +15,7 @@ RANKS = {
     "model": 2, "data": 2,
     "runs": 3,
     "training": 4, "evaluation": 4, "serving": 4,
-    "pretrain_pose": 5, "train": 5, "evaluate": 5, "export": 5, "search": 5,
+    "pretrain_pose": 5, "train": 5, "evaluate": 5, "export": 5, "search": 5, "visualize": 5,
 }  # fmt: skip
 
 

@@ -15,10 +15,11 @@ import pandas as pd
 from lrdnn_tf.config import ModelConfig
 from lrdnn_tf.data.dataset import Dataset
 from lrdnn_tf.data.pipeline import read_images
-from lrdnn_tf.evaluation import pictures
+from lrdnn_tf.evaluation import fusion_pictures, pictures
 from lrdnn_tf.evaluation.attributes import mean_accuracy
 from lrdnn_tf.evaluation.ranking import Ranking
 from lrdnn_tf.evaluation.results import PhaseResult, RankedList, Settings
+from lrdnn_tf.model.channel_weights import by_name
 from pose_pretrain.errors import InputError
 
 PAGE, TABLES, SUMMARY = "index.html", "tables.csv", "summary.json"
@@ -163,6 +164,7 @@ def render_page(
         camera_heat_map=pictures.camera_heat_map(last.camera_pairs),
         ranked_lists=_ranked_lists(last, dataset, query_labels, gallery_labels),
         pose_panels={result.phase: [pictures.picture(panel) for panel in result.pose_panels] for result in results},
+        fusions={result.phase: _fusion(result) for result in results if result.fusion},
         attribute_rows=_attribute_rows(results),
         paper_rows=_paper_rows(results),
         configs={result.phase: json.dumps(result.origin, indent=2) for result in results},
@@ -194,12 +196,33 @@ def _phase_summary(result: PhaseResult) -> dict[str, Any]:
         summary |= {name + suffix: value for name, value in rates.items()}
     scored = result.attributes
     return summary | {
+        "channel_weights": _channel_weights(result),
         "queries": result.ranking.queries,
         "queries_left_out": result.ranking.queries_left_out,
         "mean_attribute_accuracy": None if scored is None else _number_or_none(mean_accuracy(scored)),
         "mean_attribute_balanced_accuracy": None
         if scored is None
         else _number_or_none(float(scored["balanced_accuracy"].mean())),
+    }
+
+
+def _fusion(result: PhaseResult) -> dict[str, Any]:
+    """The pictures of a fusion as data URIs; no chart without channel parsing."""
+    weights = result.fusion.channel_weights
+    return {
+        "responses": [pictures.picture(panel) for panel in result.fusion.response_panels],
+        "chart": None if weights is None else pictures.picture(fusion_pictures.channel_weight_chart(weights)),
+    }
+
+
+def _channel_weights(result: PhaseResult) -> dict[str, dict[str, float]] | None:
+    """Mean weight of each keypoint and each limb; None without channel parsing."""
+    if result.fusion is None or result.fusion.channel_weights is None:
+        return None
+    means = by_name(result.fusion.channel_weights)
+    return {
+        kind: {name: round(float(value), 4) for name, value in of.droplevel(0).items()}
+        for kind, of in means.groupby(level=0)
     }
 
 

@@ -15,6 +15,7 @@ from lrdnn_tf.data.pipeline import read_images
 from lrdnn_tf.evaluation import ranking
 from lrdnn_tf.evaluation.attributes import attribute_table
 from lrdnn_tf.evaluation.descriptors import describe
+from lrdnn_tf.evaluation.fusion_pictures import FusionFindings, fusion_findings
 from lrdnn_tf.evaluation.queries import POOLINGS, check_expansion, expand_queries, pool_queries
 from lrdnn_tf.evaluation.ranking import Ranking
 from lrdnn_tf.evaluation.reranking import check_settings, rerank
@@ -78,6 +79,7 @@ class PhaseResult:
         camera_pairs: Of `ranking.rank_with_camera_pairs`.
         best, worst: The queries with the highest and lowest average precision, of one identity each.
         pose_panels: uint8 RGB [height, width, 3] pictures of the pose branch's maps; empty without that branch.
+        fusion: Of `fusion_findings`.
     """
 
     phase: str
@@ -90,6 +92,7 @@ class PhaseResult:
     best: list[RankedList]
     worst: list[RankedList]
     pose_panels: list[np.ndarray]
+    fusion: FusionFindings | None
 
 
 def evaluate_phase(
@@ -135,6 +138,7 @@ def evaluate_phase(
             best=_ranked_lists(best, inputs),
             worst=_ranked_lists(worst, inputs),
             pose_panels=_pose_panels(model, dataset, [*best[:3], *worst[:3]]) if config.pose_maps != "none" else [],
+            fusion=fusion_findings(model, config, dataset, [*best[:3], *worst[:3]]),
         )
     except InputError as error:
         raise InputError(f"{phase} phase on {dataset.path}: {error}") from error

@@ -9,6 +9,7 @@ import tf_keras as keras
 from lrdnn_tf.attributes import AttributeTask
 from lrdnn_tf.config import ModelConfig
 from lrdnn_tf.model.channel_parse import ChannelParse
+from lrdnn_tf.model.channel_weights import CHANNEL_PARSE
 from lrdnn_tf.model.compact_bilinear import CompactBilinearPooling
 from lrdnn_tf.model.main_branch import main_branch
 from pose_pretrain.network import build_pose_network
@@ -56,7 +57,7 @@ def _pose_maps(images: tf.Tensor, config: ModelConfig) -> tf.Tensor:
         aligned.append(_aligned(affinity, "align_affinity"))
     maps = keras.layers.Concatenate(name="pose_maps", dtype="float32")(aligned) if len(aligned) > 1 else aligned[0]
     if config.channel_parse:
-        maps = ChannelParse(config.channel_parse_reduction, name="channel_parse", dtype="float32")(maps)
+        maps = ChannelParse(config.channel_parse_reduction, name=CHANNEL_PARSE, dtype="float32")(maps)
     return maps
 
 
@@ -88,7 +89,11 @@ def _aligned(maps: tf.Tensor, name: str) -> tf.Tensor:
 def _classifier(embedding: tf.Tensor, task: AttributeTask) -> tf.Tensor:
     """Logits of one task by a 1x1 convolution (paper, section 4.3)."""
     x = keras.layers.Reshape([1, 1, -1], name=f"{task.name}_input", dtype="float32")(embedding)
-    x = keras.layers.Conv2D(len(task.classes), 1, name=task.name + CLASSIFIER_SUFFIX, dtype="float32")(x)
+    # From zero, what first flows back into a network that an earlier phase trained is what the classifier has
+    # learned, and not the noise of its initial weights.
+    x = keras.layers.Conv2D(
+        len(task.classes), 1, kernel_initializer="zeros", name=task.name + CLASSIFIER_SUFFIX, dtype="float32"
+    )(x)
     return keras.layers.Flatten(name=task.name, dtype="float32")(x)
 
 

@@ -15,7 +15,8 @@ from lrdnn_tf import runs
 from lrdnn_tf.config import ModelConfig, TrainingConfig, to_json
 from lrdnn_tf.data.dataset import Dataset, training_images_hash
 from lrdnn_tf.data.pipeline import training_batches
-from lrdnn_tf.model.lrdnn import EMBEDDING, IDENTITY, build_model
+from lrdnn_tf.model.lrdnn import EMBEDDING, IDENTITY, POSE_BRANCH, build_model
+from lrdnn_tf.training.channel_log import ChannelWeightsLog
 from lrdnn_tf.training.losses import KnownAccuracy, known_cross_entropy, loss_weights, triplet_loss
 from lrdnn_tf.training.phases import load_start_weights
 from lrdnn_tf.training.runtime import with_synchronized_batch_norms
@@ -36,6 +37,8 @@ def train_phase(
     training: TrainingConfig,
     runtime: Runtime | None = None,
     cache_images: bool = False,
+    start_from: str | os.PathLike | None = None,
+    pose_dir: str | os.PathLike | None = None,
     score: Callable[[keras.Model], Mapping[str, float]] | None = None,
     score_every: int = 1,
 ) -> pathlib.Path:
@@ -44,11 +47,13 @@ def train_phase(
     Args:
         phase: "identity", "attributes" or "fusion".
         dataset: A converted dataset with a train split.
-        run_dir: The run; holds the phase that this one starts from.
+        run_dir: The run, which gets this phase.
         model_config: From `lrdnn_tf.training.phases.phase_config`.
         training: Epochs, batch size and rates.
         runtime: How it runs: devices, XLA, traces, checkpoints.
         cache_images: Keep decoded images in memory.
+        start_from: The run that holds the pose network and the phase that this one starts from; run_dir when None.
+        pose_dir: The pretrained pose network, where it lies elsewhere than in that run's pose/.
         score: What to measure of the model while it trains, "mAP" among it; see
             `lrdnn_tf.training.watching.Retrieval`.
         score_every: Epochs from one measurement to the next.
@@ -70,6 +75,8 @@ def train_phase(
         "model": to_json(model_config),
         "training": to_json(training),
         "dataset": {"name": dataset.name, "training_images": training_images_hash(dataset), "path": str(dataset.path)},
+        "start_from": start_from and os.fspath(start_from),
+        "pose_dir": pose_dir and os.fspath(pose_dir),
         "command": shlex.join(["python", *sys.orig_argv[1:]]),
     }
     if has_begun(folder):
@@ -78,7 +85,7 @@ def train_phase(
         print(f"{phase}: already trained, {weights}")
         return weights
 
-    def batches(epoch: int, step: int, part: tuple[int, int]) -> tf.data.Dataset:
+    def batches(epoch: int, step: int, part: tuple[int, int], cache_images: bool = False) -> tf.data.Dataset:
         return training_batches(
             dataset,
             model_config.height,
@@ -98,20 +105,26 @@ def train_phase(
         model = build_model(model_config)
         if runtime.strategy.num_replicas_in_sync > 1:
             model = with_synchronized_batch_norms(model)
-        load_start_weights(model, phase, model_config, pathlib.Path(run_dir), training.imagenet_weights)
+        load_start_weights(model, phase, model_config, start_from or run_dir, training.imagenet_weights, pose_dir)
+        if training.freeze_pose and model_config.pose_maps != "none":
+            model.get_layer(POSE_BRANCH).trainable = False
         trained = TrainingModel(model.input, model.output, name=model.name)
-        _compile(trained, training, steps, runtime.jit_compile)
-        callbacks = []
+        compile_model(trained, training, steps, runtime.jit_compile)
+        watchers = []
         if runtime.is_chief:
             folder.mkdir(parents=True, exist_ok=True)
             write_json(folder / CONFIG_FILE, config)
             write_hyperparameters(folder, str(folder), config["model"] | config["training"])
-            callbacks.append(TrainingImages(next(iter(batches(0, 0, (0, 1))))[0], folder))
+            images, _ = next(iter(batches(0, 0, (0, 1))))
+            watchers.append(TrainingImages(images, folder))
+            # Among several workers no one can run the model alone.
+            if model_config.pose_maps != "none" and model_config.channel_parse and not runtime.has_other_workers:
+                watchers.append(ChannelWeightsLog(folder / "tensorboard/channels", model_config.pose_maps, images))
             if score:
-                callbacks.append(Retrieval(model, score, score_every, folder))
+                watchers.append(Retrieval(model, score, score_every, folder))
         fit(
             trained,
-            lambda *place: _labels_of(batches(*place), trained.loss),
+            lambda *place: labels_of(batches(*place, cache_images), trained.loss),
             phase,
             folder,
             epochs=training.epochs,
@@ -119,7 +132,7 @@ def train_phase(
             batch_size=training.batch_size,
             shown=_SHOWN,
             runtime=runtime,
-            callbacks=callbacks,
+            callbacks=watchers,
         )
         save_trained(model, weights, runtime)
     return weights
@@ -135,10 +148,11 @@ def _steps_per_epoch(dataset: Dataset, batch_size: int) -> int:
 def _decisive(config: Mapping[str, Any]) -> dict[str, Any]:
     """What must be equal for a training to go on, field by field; a dataset may have moved."""
     dataset = {f"dataset {field}": value for field, value in config["dataset"].items() if field != "path"}
-    return config["model"] | config["training"] | dataset
+    start = {field: config.get(field) for field in ("start_from", "pose_dir")}
+    return config["model"] | config["training"] | dataset | start
 
 
-def _compile(model: keras.Model, training: TrainingConfig, steps: int, jit_compile: bool) -> None:
+def compile_model(model: keras.Model, training: TrainingConfig, steps: int, jit_compile: bool) -> None:
     """Adam at the parameters that its paper recommends (section 4.3); Keras' own epsilon is ten times larger."""
     tasks = [name for name in model.output if name != EMBEDDING]
     losses = {task: known_cross_entropy for task in tasks}
@@ -158,7 +172,7 @@ def _compile(model: keras.Model, training: TrainingConfig, steps: int, jit_compi
     )
 
 
-def _labels_of(batches: tf.data.Dataset, outputs: Iterable[str]) -> tf.data.Dataset:
+def labels_of(batches: tf.data.Dataset, outputs: Iterable[str]) -> tf.data.Dataset:
     """Leaves only the labels that the outputs of the model learn from; the descriptor's are the identities."""
 
     def label(images: tf.Tensor, labels: dict[str, tf.Tensor]) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:

@@ -1,6 +1,6 @@
 """The three phases (paper, section 4.3): what each trains, for how long, and what it starts from."""
 
-import pathlib
+import os
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -41,7 +41,12 @@ def starts_from(phase: str, attributes: bool) -> str | None:
 
 
 def phase_config(
-    phase: str, dataset: Dataset, run_dir: pathlib.Path, attributes: bool, options: Mapping[str, Any]
+    phase: str,
+    dataset: Dataset,
+    run_dir: str | os.PathLike,
+    attributes: bool,
+    options: Mapping[str, Any],
+    pose_dir: str | os.PathLike | None = None,
 ) -> ModelConfig:
     """The model that a phase trains.
 
@@ -51,6 +56,7 @@ def phase_config(
         run_dir: Holds the phase that this one starts from, which settles backbone and input size.
         attributes: False leaves out the attribute heads (the paper's rows without A).
         options: Fields of ModelConfig to set; None stands for the default, or for what is inherited.
+        pose_dir: The pretrained pose network; None stands for run_dir/pose.
 
     Raises:
         InputError: An earlier phase is missing or belongs to another dataset or size, or the dataset has no
@@ -64,7 +70,7 @@ def phase_config(
         why = f"{dataset.path} has no labels, convert it with --attributes=FILE" if attributes else "--attributes=false"
         raise InputError(f"the attributes phase has nothing to learn ({why}): or go on with fusion, without attributes")
     if PHASES[phase].pose_branch:
-        given = {"pose_maps": "both", "pose_width": read_pose_width(pose_dir(run_dir))} | given
+        given = {"pose_maps": "both", "pose_width": read_pose_width(pose_dir or runs.pose_dir(run_dir))} | given
         if given["pose_maps"] == "none":
             raise InputError("--pose_maps=none leaves nothing to fuse: the attributes phase is that model")
     else:
@@ -78,9 +84,14 @@ def phase_config(
 
 
 def load_start_weights(
-    model: keras.Model, phase: str, config: ModelConfig, run_dir: pathlib.Path, imagenet_weights: str
+    model: keras.Model,
+    phase: str,
+    config: ModelConfig,
+    run_dir: str | os.PathLike,
+    imagenet_weights: str,
+    pose_dir: str | os.PathLike | None = None,
 ) -> None:
-    """Gives a fresh model the weights that its phase starts from.
+    """Gives a fresh model the weights that its phase starts from, out of run_dir and pose_dir (run_dir/pose if None).
 
     Raises:
         InputError: An earlier phase or the pose pretraining is missing, or ImageNet weights cannot be had.
@@ -94,13 +105,8 @@ def load_start_weights(
     # The fused vector is another descriptor, so its classifiers start fresh.
     _copy_layers(source, model, skip_classifiers=PHASES[phase].pose_branch)
     if PHASES[phase].pose_branch:
-        pose = load_pose_network(pose_dir(run_dir), config.height, config.width)
+        pose = load_pose_network(pose_dir or runs.pose_dir(run_dir), config.height, config.width)
         model.get_layer(POSE_BRANCH).set_weights(pose.get_weights())
-
-
-def pose_dir(run_dir: pathlib.Path) -> pathlib.Path:
-    """Where pose pretraining leaves its network in a run."""
-    return pathlib.Path(run_dir) / "pose"
 
 
 def _check_same_road(before: ModelConfig, given: Mapping[str, Any], dataset: Dataset, earlier: str) -> None:

@@ -57,7 +57,9 @@ def test_every_row_of_the_ablation_gives_a_head_per_task(row, images):
 def test_all_parts_of_lrdnn_learn(images):
     model = build_model(dataclasses.replace(SMALL, pose_maps="both"))
     with tf.GradientTape() as tape:
-        loss = tf.reduce_sum(model(images, training=True)["identity"] ** 2)
+        # Classifiers start at zero, and let nothing flow back before their first step.
+        outputs = model(images, training=True)
+        loss = tf.reduce_sum(outputs["embedding"] ** 3) + tf.reduce_sum(outputs["identity"])
     gradients = dict(
         zip((v.name for v in model.trainable_variables), tape.gradient(loss, model.trainable_variables), strict=True)
     )
@@ -65,6 +67,15 @@ def test_all_parts_of_lrdnn_learn(images):
         assert np.abs(gradients[part]).max() > 0, part
     learned = {name.split("/")[0] for name, gradient in gradients.items() if gradient is not None}
     assert {"channel_parse", "align_features", "align_confidence", "align_affinity"} <= learned
+
+
+def test_fresh_classifiers_send_nothing_into_the_trained_network(images):
+    model = build_model(dataclasses.replace(SMALL, pose_maps="both"))
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_mean(tf.nn.log_softmax(model(images, training=True)["identity"])[:, 0])
+    for variable, slope in zip(model.trainable_variables, tape.gradient(loss, model.trainable_variables), strict=True):
+        is_classifier = variable.name.startswith("identity_classifier")
+        assert slope is None or (np.abs(slope).max() > 0) == is_classifier, variable.name
 
 
 @pytest.mark.slow

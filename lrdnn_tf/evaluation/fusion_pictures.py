@@ -1,0 +1,167 @@
+"""What the fusion does, in pictures: pose maps over crops (the paper's Fig. 2), where features respond (Fig. 4), and
+which keypoints and limbs the channel parse block turns up and down."""
+
+import dataclasses
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+import pandas as pd
+import tf_keras as keras
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from lrdnn_tf.config import ModelConfig
+from lrdnn_tf.data.dataset import Dataset
+from lrdnn_tf.data.decode import decode_image
+from lrdnn_tf.data.pipeline import read_images
+from lrdnn_tf.model.channel_weights import ChannelWeights, by_name
+from lrdnn_tf.model.lrdnn import POSE_BRANCH
+from pose_pretrain.evaluate import final_maps, find_keypoints
+from pose_pretrain.pictures import draw_panel
+
+POSE_CAPTIONS = ("image", "confidence maps", "affinity maps", "keypoints")
+RESPONSE_CAPTIONS = ("image", "main branch", "fused")
+_PANEL_HEIGHT = 256
+_WEIGHED_IMAGES = 128  # over which channel weights are averaged: they hardly differ from image to image
+UP, DOWN = "#0f766e", "#d97706"  # colours of weights above and below an untrained block's
+_INK, _MUTED, _GRID = "#1f2933", "#5b6776", "#e3e7ec"
+_UNTRAINED = 0.5  # a sigmoid of nothing: where the weights start
+
+
+@dataclasses.dataclass(frozen=True)
+class FusionFindings:
+    """What the report shows of a fusion, beside its pose maps.
+
+    Attributes:
+        response_panels: Of `response_panels`; empty where pooled vectors are fused.
+        channel_weights: Of `lrdnn_tf.model.channel_weights.ChannelWeights`; None without channel parsing.
+    """
+
+    response_panels: list[np.ndarray]
+    channel_weights: pd.DataFrame | None
+
+
+def fusion_findings(
+    model: keras.Model, config: ModelConfig, dataset: Dataset, queries: Sequence[int]
+) -> FusionFindings | None:
+    """Where the features of these query images respond, and the channel weights over many; None without a fusion."""
+    if config.pose_maps == "none":
+        return None
+
+    def pixels(indices: Sequence[int]) -> np.ndarray:
+        images = read_images(dataset, "query", indices)
+        return np.stack([decode_image(image, config.height, config.width) for image in images])
+
+    count = dataset.splits["query"].examples
+    spread = np.unique(np.linspace(0, count - 1, min(count, _WEIGHED_IMAGES)).round().astype(int))
+    weights = ChannelWeights(model, config.pose_maps)(pixels(spread)) if config.channel_parse else None
+    panels = response_panels(model, pixels(queries)) if has_responses(config) else []
+    return FusionFindings(panels, weights)
+
+
+def pose_panels(model: keras.Model, images: np.ndarray) -> list[np.ndarray]:
+    """Image, confidence maps, affinity maps and keypoints side by side, as the pose branch sees each image.
+
+    Args:
+        model: Of `lrdnn_tf.model.lrdnn.build_model`, with a pose branch.
+        images: float32 [B, height, width, 3], RGB 0..255.
+
+    Returns:
+        uint8 RGB [h, w, 3] for each image.
+    """
+    maps = [values.numpy() for values in final_maps(model.get_layer(POSE_BRANCH), images)]
+    return [draw_panel(*parts) for parts in zip(images, *maps, find_keypoints(maps[0]), strict=True)]
+
+
+def has_responses(config: ModelConfig) -> bool:
+    """Whether a model fuses maps, so that it can be asked where its features respond."""
+    return config.pose_maps != "none" and config.fuse == "maps"
+
+
+def responses(model: keras.Model, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """How strongly each position of F's grid responds, before and after fusion.
+
+    The main branch alone: the length of F's vector at a position. Fused: the length of the outer product of both
+    branches' vectors there, which is the length of what this position adds to the bilinear vector.
+
+    Args:
+        model: Of `lrdnn_tf.model.lrdnn.build_model`, fusing maps.
+        images: float32 [B, height, width, 3], RGB 0..255.
+
+    Returns:
+        Two float32 [B, h, w].
+    """
+    align = model.get_layer("align_features")
+    parts = keras.Model(model.input, [align.input, align.output, model.get_layer("pose_pool").output])
+    features, aligned, maps = (np.linalg.norm(values.numpy(), axis=-1) for values in parts(images, training=False))
+    return features, aligned * maps
+
+
+def response_panels(model: keras.Model, images: np.ndarray) -> list[np.ndarray]:
+    """Image, response of the main branch and fused response side by side: uint8 RGB [h, w, 3] for each image."""
+    return [
+        np.concatenate([_enlarged(image), *(_heat(image, response) for response in pair)], axis=1)
+        for image, *pair in zip(images, *responses(model, images), strict=True)
+    ]
+
+
+def sheet(panels: Sequence[np.ndarray], captions: Sequence[str], columns: int = 2) -> np.ndarray:
+    """Panels of one size under captions of their parts, a few to a row: uint8 RGB [h, w, 3]."""
+    height, width, _ = panels[0].shape
+    gap = 12
+    head = np.full([28, width + gap, 3], 255, np.uint8)
+    for number, caption in enumerate(captions):
+        position = (number * width // len(captions) + 4, 19)
+        cv2.putText(head, caption, position, cv2.FONT_HERSHEY_SIMPLEX, 0.45, (31, 41, 51), 1, cv2.LINE_AA)
+    columns = min(columns, len(panels))
+    rows = -(-len(panels) // columns)
+    page = np.full([rows * (height + gap), columns * (width + gap), 3], 255, np.uint8)
+    for number, panel in enumerate(panels):
+        top, left = number // columns * (height + gap), number % columns * (width + gap)
+        page[top : top + height, left : left + width] = panel
+    return np.concatenate([np.tile(head, [1, columns, 1]), page])
+
+
+def channel_weight_chart(weights: pd.DataFrame) -> np.ndarray:
+    """Bars from 0.5, where an untrained block is, to the mean weight of each keypoint and limb: uint8 RGB [h, w, 3].
+
+    Args:
+        weights: Of `lrdnn_tf.model.channel_weights.ChannelWeights`.
+    """
+    means = by_name(weights)
+    kinds = list(dict.fromkeys(means.index.get_level_values("kind")))
+    figure = Figure(figsize=(5.2 * len(kinds), 5.6), layout="constrained")
+    canvas = FigureCanvasAgg(figure)
+    reach = 1.1 * max(0.02, float((means - _UNTRAINED).abs().max()))
+    for axes, kind in zip(np.atleast_1d(figure.subplots(1, len(kinds))), kinds, strict=True):
+        shown = means[kind]
+        colours = [UP if value > _UNTRAINED else DOWN for value in shown]
+        axes.barh(range(len(shown)), shown - _UNTRAINED, left=_UNTRAINED, color=colours, height=0.7)
+        axes.set_yticks(range(len(shown)), shown.index)
+        axes.set_title(f"{kind}s", loc="left", color=_INK, fontsize=11)
+        axes.set(xlim=(_UNTRAINED - reach, _UNTRAINED + reach), ylim=(len(shown) - 0.4, -0.6))
+        axes.axvline(_UNTRAINED, color=_MUTED, linewidth=1)
+        axes.grid(axis="x", color=_GRID, linewidth=0.8)
+        axes.set_axisbelow(True)
+        axes.spines[:].set_visible(False)
+        axes.tick_params(colors=_MUTED, labelsize=9, length=0)
+    figure.supxlabel("mean weight", color=_INK, fontsize=10)
+    figure.set_dpi(160)
+    canvas.draw()
+    return np.ascontiguousarray(np.asarray(canvas.buffer_rgba())[..., :3])
+
+
+def _enlarged(image: np.ndarray) -> np.ndarray:
+    factor = -(-_PANEL_HEIGHT // image.shape[0])
+    return cv2.resize(np.clip(image, 0, 255).astype(np.uint8), None, fx=factor, fy=factor)
+
+
+def _heat(image: np.ndarray, response: np.ndarray) -> np.ndarray:
+    """The response from its least (blue) to its largest value (red), half transparent over the grey image."""
+    large = _enlarged(image)
+    grey = cv2.cvtColor(cv2.cvtColor(large, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
+    share = (response - response.min()) / max(float(np.ptp(response)), 1e-12)
+    smooth = cv2.resize(share.astype(np.float32), large.shape[1::-1], interpolation=cv2.INTER_LINEAR)
+    colours = cv2.applyColorMap(np.uint8(255 * smooth), cv2.COLORMAP_JET)[..., ::-1]
+    return cv2.addWeighted(grey, 0.5, np.ascontiguousarray(colours), 0.5, 0)

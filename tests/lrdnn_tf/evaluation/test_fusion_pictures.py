@@ -1,0 +1,85 @@
+import dataclasses
+
+import cv2
+import numpy as np
+import pytest
+
+from lrdnn_tf import runs
+from lrdnn_tf.config import ModelConfig
+from lrdnn_tf.evaluation import fusion_pictures
+from lrdnn_tf.model.channel_weights import channel_names
+from lrdnn_tf.model.lrdnn import build_model
+from lrdnn_tf.visualize import find_images, visualize
+from pose_pretrain.errors import InputError
+
+CONFIG = ModelConfig(
+    identities=5, height=64, width=32, backbone="small", pose_width=0.1, pose_maps="both", bilinear_dim=64
+)
+
+
+@pytest.fixture(scope="module")
+def model():
+    return build_model(CONFIG)
+
+
+@pytest.fixture(scope="module")
+def images():
+    return np.random.default_rng(0).uniform(0, 255, (3, 64, 32, 3)).astype(np.float32)
+
+
+def test_a_fused_response_is_the_length_of_what_a_position_adds(model, images):
+    main, fused = fusion_pictures.responses(model, images)
+    assert main.shape == fused.shape == (3, 4, 2)
+    parts = [model.get_layer(name).output for name in ("align_features", "pose_pool")]
+    x, y = (values.numpy() for values in type(model)(model.input, parts)(images))
+    outer = np.einsum("bhwc,bhwd->bhwcd", x, y).reshape(3, 4, 2, -1)
+    np.testing.assert_allclose(fused, np.linalg.norm(outer, axis=-1), rtol=1e-4)
+
+
+def test_panels_are_of_one_size_and_fit_on_a_sheet(model, images):
+    panels = fusion_pictures.response_panels(model, images)
+    assert {panel.shape for panel in panels} == {(256, 3 * 128, 3)}
+    sheet = fusion_pictures.sheet(panels, fusion_pictures.RESPONSE_CAPTIONS)
+    assert sheet.shape == (28 + 2 * (256 + 12), 2 * (384 + 12), 3)
+    np.testing.assert_array_equal(sheet[28 : 28 + 256, 396 : 396 + 384], panels[1])
+    assert (sheet[28 + 256 + 12 :, 396:] == 255).all()  # three panels leave a place free
+
+
+def test_a_bar_has_the_colour_of_its_side():
+    def pixels_of(colour: str, weight: float) -> int:
+        table = channel_names("both").assign(weight=0.5, spread=0.0)
+        table.loc[0, "weight"] = weight
+        rgb = [int(colour[i : i + 2], 16) for i in (1, 3, 5)]
+        return int((fusion_pictures.channel_weight_chart(table) == rgb).all(axis=-1).sum())
+
+    assert pixels_of(fusion_pictures.UP, 0.8) > 500
+    assert pixels_of(fusion_pictures.DOWN, 0.8) == 0
+    assert pixels_of(fusion_pictures.DOWN, 0.2) > 500
+    assert pixels_of(fusion_pictures.UP, 0.2) == 0
+
+
+@pytest.mark.parametrize(("change", "shown"), [({}, True), ({"fuse": "pool5"}, False), ({"pose_maps": "none"}, False)])
+def test_only_fused_maps_have_positions(change, shown):
+    assert fusion_pictures.has_responses(dataclasses.replace(CONFIG, **change)) == shown
+
+
+def test_one_command_draws_both_figures_of_any_folder(trained_run, raw_market, tmp_path):
+    visualize(trained_run, raw_market / "query", tmp_path / "out", limit=3)
+    _, config = runs.load_model(trained_run, "fusion")
+    factor = 256 // config.height
+    for name, parts in (("pose_maps", 4), ("responses", 3)):
+        sheet = cv2.imread(str(tmp_path / "out" / f"{name}.png"))
+        assert sheet.shape == (28 + 2 * (256 + 12), 2 * (parts * factor * config.width + 12), 3)
+
+
+def test_images_are_taken_evenly_and_a_bad_folder_is_named(raw_market, tmp_path):
+    names = [path.name[:4] for path in find_images(raw_market / "query", 3)]
+    assert names == ["0011", "0013", "0016"]
+    with pytest.raises(InputError, match="no image"):
+        find_images(tmp_path, 3)
+
+
+def test_a_file_that_is_no_image_is_named(trained_run, tmp_path):
+    (tmp_path / "broken.jpg").write_bytes(b"no image")
+    with pytest.raises(InputError, match=r"broken\.jpg is not an image"):
+        visualize(trained_run, tmp_path, tmp_path / "out")
