@@ -54,7 +54,8 @@ def commands(run_dir: pathlib.Path, size: Size, started_at: float) -> Iterator[s
     )
     yield f"{train} --phase=attributes --epochs={size.attributes_epochs} --learning_rate=1e-3"
     yield (
-        f"{train} --phase=fusion --epochs={size.fusion_epochs} --learning_rate=1e-3 --bilinear_dim={size.bilinear_dim}"
+        f"{train} --phase=fusion --epochs={size.fusion_epochs} --bilinear_dim={size.bilinear_dim}"
+        " --bilinear_method=outer_product"
     )
     yield f"lrdnn_tf.export --run_dir={run_dir} --phase=fusion"
     query = min((raw / "market1501/query").glob("*.jpg"))

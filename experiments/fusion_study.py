@@ -159,16 +159,15 @@ def study(
 
 def _fit(model: keras.Model, dataset: Dataset, training: TrainingConfig) -> dict[str, float]:
     """Trains as `lrdnn_tf.training.loop.train_phase` does; identity loss and accuracy of the last epoch."""
-    compile_model(model, training)
+    steps = dataset.splits["train"].examples // training.batch_size
+    compile_model(model, training, steps, jit_compile=False)
     _, height, width, _ = model.input_shape
     batches = training_batches(dataset, height, width, training.batch_size, training.seed, 0)
-    rate = keras.callbacks.LearningRateScheduler(lambda epoch: training.learning_rate * training.decay**epoch)
     history = model.fit(
-        labels_of(batches, model.output),
+        labels_of(batches, model.loss),
         epochs=training.epochs,
-        steps_per_epoch=dataset.splits["train"].examples // training.batch_size,
+        steps_per_epoch=steps,
         verbose=0,
-        callbacks=[rate],
     ).history
     half = training.epochs // 2 - 1
     return {

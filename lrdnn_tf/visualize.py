@@ -21,7 +21,7 @@ _BATCH_SIZE = 32
 def visualize(
     run_dir: str | os.PathLike, images: str | os.PathLike, out_dir: str | os.PathLike, limit: int = 12
 ) -> None:
-    """Writes pose_maps.png (the paper's Fig. 2), and responses.png (Fig. 4) where the model fuses maps.
+    """Writes pose_maps.jpg (the paper's Fig. 2), and responses.jpg (Fig. 4) where the model fuses maps.
 
     Args:
         run_dir: A run with the fusion phase.
@@ -44,7 +44,7 @@ def visualize(
         panels = []
         for start in tqdm(range(0, len(pixels), _BATCH_SIZE), desc=name.replace("_", " "), unit="batch", disable=None):
             panels += draw(model, pixels[start : start + _BATCH_SIZE])
-        path = out_dir / f"{name}.png"
+        path = out_dir / f"{name}.jpg"
         if not cv2.imwrite(str(path), fusion_pictures.sheet(panels, captions)[..., ::-1]):
             raise InputError(f"cannot write {path}: is the disk full?")
         print(f"wrote {path}")
@@ -78,7 +78,7 @@ def main() -> None:
 if __name__ == "__main__":
     flags.DEFINE_string("run_dir", None, "The run, such as runs/NAME, with its fusion phase.")
     flags.DEFINE_string("images", None, "Folder of crops.")
-    flags.DEFINE_string("out_dir", None, "Gets pose_maps.png and responses.png.")
+    flags.DEFINE_string("out_dir", None, "Gets pose_maps.jpg and responses.jpg.")
     flags.DEFINE_integer("limit", 12, "At most so many crops, evenly taken from the folder.", lower_bound=1)
     flags.mark_flags_as_required(["run_dir", "images", "out_dir"])
     binary.run(main)

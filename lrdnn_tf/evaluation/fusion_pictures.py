@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 import pandas as pd
+import tensorflow as tf
 import tf_keras as keras
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -31,13 +32,15 @@ _UNTRAINED = 0.5  # a sigmoid of nothing: where the weights start
 
 @dataclasses.dataclass(frozen=True)
 class FusionFindings:
-    """What the report shows of a fusion, beside its pose maps.
+    """What the report shows of a fusion; panels are uint8 RGB [h, w, 3].
 
     Attributes:
+        pose_panels: Of `pose_panels`.
         response_panels: Of `response_panels`; empty where pooled vectors are fused.
         channel_weights: Of `lrdnn_tf.model.channel_weights.ChannelWeights`; None without channel parsing.
     """
 
+    pose_panels: list[np.ndarray]
     response_panels: list[np.ndarray]
     channel_weights: pd.DataFrame | None
 
@@ -45,19 +48,24 @@ class FusionFindings:
 def fusion_findings(
     model: keras.Model, config: ModelConfig, dataset: Dataset, queries: Sequence[int]
 ) -> FusionFindings | None:
-    """Where the features of these query images respond, and the channel weights over many; None without a fusion."""
+    """Pose maps and responses of these query images, and the channel weights over many; None without a pose branch."""
     if config.pose_maps == "none":
         return None
 
-    def pixels(indices: Sequence[int]) -> np.ndarray:
-        images = read_images(dataset, "query", indices)
-        return np.stack([decode_image(image, config.height, config.width) for image in images])
-
     count = dataset.splits["query"].examples
     spread = np.unique(np.linspace(0, count - 1, min(count, _WEIGHED_IMAGES)).round().astype(int))
-    weights = ChannelWeights(model, config.pose_maps)(pixels(spread)) if config.channel_parse else None
-    panels = response_panels(model, pixels(queries)) if has_responses(config) else []
-    return FusionFindings(panels, weights)
+    weights = (
+        ChannelWeights(model, config.pose_maps)(query_pixels(config, dataset, spread)) if config.channel_parse else None
+    )
+    images = query_pixels(config, dataset, queries)
+    responding = response_panels(model, images) if has_responses(config) else []
+    return FusionFindings(pose_panels(model, images), responding, weights)
+
+
+def query_pixels(config: ModelConfig, dataset: Dataset, indices: Sequence[int]) -> np.ndarray:
+    """Query images as a model's input: float32 [B, height, width, 3]."""
+    images = read_images(dataset, "query", indices)
+    return np.stack([decode_image(image, config.height, config.width) for image in images])
 
 
 def pose_panels(model: keras.Model, images: np.ndarray) -> list[np.ndarray]:
@@ -70,7 +78,9 @@ def pose_panels(model: keras.Model, images: np.ndarray) -> list[np.ndarray]:
     Returns:
         uint8 RGB [h, w, 3] for each image.
     """
-    maps = [values.numpy() for values in final_maps(model.get_layer(POSE_BRANCH), images)]
+    branch = model.get_layer(POSE_BRANCH)
+    images = tf.image.resize(images, branch.input_shape[1:3]).numpy()
+    maps = [values.numpy() for values in final_maps(branch, images)]
     return [draw_panel(*parts) for parts in zip(images, *maps, find_keypoints(maps[0]), strict=True)]
 
 
@@ -142,6 +152,7 @@ def channel_weight_chart(weights: pd.DataFrame) -> np.ndarray:
         axes.set_title(f"{kind}s", loc="left", color=_INK, fontsize=11)
         axes.set(xlim=(_UNTRAINED - reach, _UNTRAINED + reach), ylim=(len(shown) - 0.4, -0.6))
         axes.axvline(_UNTRAINED, color=_MUTED, linewidth=1)
+        axes.xaxis.get_major_locator().set_params(nbins=5)
         axes.grid(axis="x", color=_GRID, linewidth=0.8)
         axes.set_axisbelow(True)
         axes.spines[:].set_visible(False)

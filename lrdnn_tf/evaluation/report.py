@@ -163,7 +163,6 @@ def render_page(
         precision_histogram=pictures.precision_histogram(last.ranking, last.reranked),
         camera_heat_map=pictures.camera_heat_map(last.camera_pairs),
         ranked_lists=_ranked_lists(last, dataset, query_labels, gallery_labels),
-        pose_panels={result.phase: [pictures.picture(panel) for panel in result.pose_panels] for result in results},
         fusions={result.phase: _fusion(result) for result in results if result.fusion},
         attribute_rows=_attribute_rows(results),
         paper_rows=_paper_rows(results),
@@ -210,6 +209,7 @@ def _fusion(result: PhaseResult) -> dict[str, Any]:
     """The pictures of a fusion as data URIs; no chart without channel parsing."""
     weights = result.fusion.channel_weights
     return {
+        "poses": [pictures.picture(panel) for panel in result.fusion.pose_panels],
         "responses": [pictures.picture(panel) for panel in result.fusion.response_panels],
         "chart": None if weights is None else pictures.picture(fusion_pictures.channel_weight_chart(weights)),
     }

@@ -5,13 +5,10 @@ import os
 
 import numpy as np
 import pandas as pd
-import tf_keras as keras
 
 from lrdnn_tf import runs
 from lrdnn_tf.config import ModelConfig
 from lrdnn_tf.data.dataset import Dataset
-from lrdnn_tf.data.decode import decode_image
-from lrdnn_tf.data.pipeline import read_images
 from lrdnn_tf.evaluation import ranking
 from lrdnn_tf.evaluation.attributes import attribute_table
 from lrdnn_tf.evaluation.descriptors import describe
@@ -19,10 +16,7 @@ from lrdnn_tf.evaluation.fusion_pictures import FusionFindings, fusion_findings
 from lrdnn_tf.evaluation.queries import POOLINGS, check_expansion, expand_queries, pool_queries
 from lrdnn_tf.evaluation.ranking import Ranking
 from lrdnn_tf.evaluation.reranking import check_settings, rerank
-from lrdnn_tf.model.lrdnn import POSE_BRANCH
 from pose_pretrain.errors import InputError
-from pose_pretrain.evaluate import final_maps, find_keypoints
-from pose_pretrain.pictures import draw_panel
 
 _LISTS = 5  # best queries shown, and worst
 _LIST_LENGTH = 10
@@ -78,8 +72,7 @@ class PhaseResult:
         attributes: Of `attribute_table`; None when the model has no head for the dataset's tasks.
         camera_pairs: Of `ranking.rank_with_camera_pairs`.
         best, worst: The queries with the highest and lowest average precision, of one identity each.
-        pose_panels: uint8 RGB [height, width, 3] pictures of the pose branch's maps; empty without that branch.
-        fusion: Of `fusion_findings`.
+        fusion: Of `fusion_findings`; None without a pose branch.
     """
 
     phase: str
@@ -91,7 +84,6 @@ class PhaseResult:
     camera_pairs: pd.DataFrame
     best: list[RankedList]
     worst: list[RankedList]
-    pose_panels: list[np.ndarray]
     fusion: FusionFindings | None
 
 
@@ -137,7 +129,6 @@ def evaluate_phase(
             camera_pairs=camera_pairs,
             best=_ranked_lists(best, inputs),
             worst=_ranked_lists(worst, inputs),
-            pose_panels=_pose_panels(model, dataset, [*best[:3], *worst[:3]]) if config.pose_maps != "none" else [],
             fusion=fusion_findings(model, config, dataset, [*best[:3], *worst[:3]]),
         )
     except InputError as error:
@@ -182,12 +173,3 @@ def _ranked_lists(queries: list[int], inputs: dict[str, np.ndarray]) -> list[Ran
     of_query = {name: values[queries] for name, values in inputs.items() if name.startswith("query")}
     nearest = ranking.nearest(**inputs | of_query, count=_LIST_LENGTH)
     return [RankedList(query, gallery) for query, gallery in zip(queries, nearest, strict=True)]
-
-
-def _pose_panels(model: keras.Model, dataset: Dataset, queries: list[int]) -> list[np.ndarray]:
-    """Image, confidence maps, affinity maps and keypoints side by side, as the pose branch sees these queries."""
-    _, height, width, _ = model.input_shape
-    images = np.stack([decode_image(image, height, width) for image in read_images(dataset, "query", queries)])
-    maps = [values.numpy() for values in final_maps(model.get_layer(POSE_BRANCH), images)]
-    keypoints = find_keypoints(maps[0])
-    return [draw_panel(*parts) for parts in zip(images, *maps, keypoints, strict=True)]

@@ -12,7 +12,7 @@ from lrdnn_tf.model.channel_parse import ChannelParse
 from lrdnn_tf.model.channel_weights import CHANNEL_PARSE
 from lrdnn_tf.model.compact_bilinear import CompactBilinearPooling
 from lrdnn_tf.model.main_branch import main_branch
-from pose_pretrain.network import build_pose_network
+from pose_pretrain.network import STRIDE, build_pose_network
 
 EMBEDDING = "embedding"
 IDENTITY = "identity"
@@ -48,7 +48,10 @@ def build_model(config: ModelConfig) -> keras.Model:
 
 def _pose_maps(images: tf.Tensor, config: ModelConfig) -> tf.Tensor:
     """H3 and C3 (equation 2), each aligned by a BatchNorm (equations 6 and 7), joined and parsed."""
-    pose_branch = build_pose_network(config.height, config.width, config.pose_width)
+    height, width = (STRIDE * math.ceil(size / STRIDE) for size in (config.height, config.width))
+    if (height, width) != (config.height, config.width):  # the pose network takes whole cells only
+        images = keras.layers.Resizing(height, width, name="pose_size", dtype="float32")(images)
+    pose_branch = build_pose_network(height, width, config.pose_width)
     *_, confidence, affinity = pose_branch(images)
     aligned = []
     if config.pose_maps in ("confidence", "both"):

@@ -36,6 +36,12 @@ def test_a_fused_response_is_the_length_of_what_a_position_adds(model, images):
     np.testing.assert_allclose(fused, np.linalg.norm(outer, axis=-1), rtol=1e-4)
 
 
+def test_poses_are_drawn_at_a_size_that_the_pose_network_does_not_take():
+    model = build_model(dataclasses.replace(CONFIG, height=70, width=37))
+    (panel,) = fusion_pictures.pose_panels(model, np.full([1, 70, 37, 3], 128, np.float32))
+    assert panel.shape == (4 * 72, 4 * 4 * 40, 3)
+
+
 def test_panels_are_of_one_size_and_fit_on_a_sheet(model, images):
     panels = fusion_pictures.response_panels(model, images)
     assert {panel.shape for panel in panels} == {(256, 3 * 128, 3)}
@@ -68,7 +74,7 @@ def test_one_command_draws_both_figures_of_any_folder(trained_run, raw_market, t
     _, config = runs.load_model(trained_run, "fusion")
     factor = 256 // config.height
     for name, parts in (("pose_maps", 4), ("responses", 3)):
-        sheet = cv2.imread(str(tmp_path / "out" / f"{name}.png"))
+        sheet = cv2.imread(str(tmp_path / "out" / f"{name}.jpg"))
         assert sheet.shape == (28 + 2 * (256 + 12), 2 * (parts * factor * config.width + 12), 3)
 
 

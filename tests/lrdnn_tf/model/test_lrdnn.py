@@ -124,6 +124,17 @@ def test_pooling_to_any_grid_keeps_the_mean(rows, columns):
     np.testing.assert_allclose(pooled.mean((1, 2)), maps.mean((1, 2)), atol=1e-5)
 
 
+@pytest.mark.parametrize("fuse", ["maps", "pool5"])
+def test_an_input_of_any_size_is_fused(fuse):
+    config = dataclasses.replace(SMALL, height=70, width=37, pose_maps="both", fuse=fuse)
+    model = build_model(config)
+    assert model.get_layer("align_features").output.shape[1:3] == (5, 3)
+    assert model.get_layer(POSE_BRANCH).output[-1].shape[1:3] == (9, 5)
+    assert model.get_layer("pose_pool").output.shape[1:3] == ((5, 3) if fuse == "maps" else (1, 1))
+    images = np.random.default_rng(0).uniform(0, 255, (2, 70, 37, 3)).astype(np.float32)
+    assert np.isfinite(model(images)["embedding"]).all()
+
+
 @pytest.mark.parametrize("wrong", [{"backbone": "vgg"}, {"pose_maps": "all"}, {"fuse": "sum"}, {"identities": 0}])
 def test_a_config_that_cannot_be_built_is_named(wrong):
     with pytest.raises(InputError, match=next(iter(wrong))):
