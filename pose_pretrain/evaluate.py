@@ -1,7 +1,6 @@
 """Maps to keypoints, and how good they are: OKS AP as pycocotools counts it, and PCK@0.2.
 
-Person boxes are given (top-down): each labelled person is cut out, and each keypoint is the highest peak of its
-confidence map inside the person's box.
+Person boxes are given: each labelled person is cut out, and decode.find_keypoints looks for who fits that box.
 """
 
 import contextlib
@@ -17,8 +16,8 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 from tqdm import tqdm
 
+from pose_pretrain.decode import find_keypoints
 from pose_pretrain.errors import InputError
-from pose_pretrain.network import STRIDE
 from pose_pretrain.pipeline import PoseDataset, evaluation_people
 from pose_pretrain.skeleton import COCO_KEYPOINTS, FLIP, FLIP_LIMBS, KEYPOINTS, to_coco
 
@@ -96,9 +95,9 @@ def find_people(
     total = -(-dataset.splits[split]["people"] // batch_size)
     crops = evaluation_people(dataset, split, height, width, batch_size)
     for batch in tqdm(crops, total=total, desc="keypoints", disable=None):
-        confidence, _ = final_maps(network, batch["image"], flip)
+        confidence, affinity = (maps.numpy() for maps in final_maps(network, batch["image"], flip))
         batch = {name: value.numpy() for name, value in batch.items() if name != "image"}
-        found = find_keypoints(confidence.numpy(), boxes_in_crops(batch["box"], batch["warp"]))
+        found = find_keypoints(confidence, affinity, boxes_in_crops(batch["box"], batch["warp"]))
         batches.append(batch | {"found": to_image(found, batch["warp"])})
     columns = [field.name for field in dataclasses.fields(People)]
     people = {name: np.concatenate([batch[name] for batch in batches]) for name in columns} if batches else {}
@@ -135,37 +134,6 @@ def unflip_affinity(maps: tf.Tensor) -> tf.Tensor:
     """Affinity maps of a mirrored image as the image itself should give them: limbs renamed, x negated."""
     order = [2 * limb + axis for limb in FLIP_LIMBS for axis in (0, 1)]
     return tf.gather(maps[:, :, ::-1], order, axis=-1) * tf.constant([-1.0, 1.0] * len(FLIP_LIMBS))
-
-
-def find_keypoints(confidence: np.ndarray, boxes: np.ndarray | None = None) -> np.ndarray:
-    """The highest peak of each part's map, to a fraction of a cell.
-
-    Args:
-        confidence: float32 [N, h, w, 19].
-        boxes: float32 [N, 4], x, y, width, height in pixels of the network's input; only cells whose centre
-            is inside, or half a cell around, are looked at. A box that holds no cell, or None, is the whole map.
-
-    Returns:
-        float32 [N, 18, 3]: x, y in pixels of the network's input, and the peak's height as score, at least 0.
-    """
-    parts = np.maximum(confidence[..., : len(KEYPOINTS)], 0)
-    count, height, width, _ = parts.shape
-    inside = np.ones((count, height, width), bool) if boxes is None else _cells_inside(boxes, height, width)
-    looked_at = np.where(inside[..., None], parts, -1).reshape(count, height * width, -1)
-    row, column = np.divmod(looked_at.argmax(axis=1), width)  # [N, 18] each
-
-    # Mirrored edges: a peak on the edge stays in the middle of its cell, its outer neighbour is unknown.
-    padded = np.pad(parts, ((0, 0), (1, 1), (1, 1), (0, 0)), mode="reflect")
-
-    def height_at(rows_off: int, columns_off: int) -> np.ndarray:
-        who, part = np.ogrid[:count, : len(KEYPOINTS)]
-        return padded[who, row + 1 + rows_off, column + 1 + columns_off, part]
-
-    peak = height_at(0, 0)
-    x = column + _peak_offset(height_at(0, -1), peak, height_at(0, 1))
-    y = row + _peak_offset(height_at(-1, 0), peak, height_at(1, 0))
-    centre = (STRIDE - 1) / 2
-    return np.stack([STRIDE * x + centre, STRIDE * y + centre, peak], axis=-1).astype(np.float32)
 
 
 def boxes_in_crops(boxes: np.ndarray, warps: np.ndarray) -> np.ndarray:
@@ -269,25 +237,3 @@ def report(scores: PoseScores) -> str:
 def _row(oks: dict[str, float], names: Sequence[str]) -> str:
     # pycocotools says -1 where there is nobody of that size.
     return "   ".join(f"{name} {'-' if oks[name] < 0 else format(oks[name], '.3f')}" for name in names)
-
-
-def _cells_inside(boxes: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Which cells [N, h, w] have their centre in the box or half a cell around it; all where none has."""
-
-    def within(cells: int, start: np.ndarray, length: np.ndarray) -> np.ndarray:
-        centres = STRIDE * np.arange(cells) + (STRIDE - 1) / 2
-        start, end = start[:, None] - STRIDE / 2, (start + length)[:, None] + STRIDE / 2
-        return (centres >= start) & (centres <= end)
-
-    columns, rows = (within(cells, boxes[:, axis], boxes[:, axis + 2]) for cells, axis in ((width, 0), (height, 1)))
-    inside = rows[:, :, None] & columns[:, None, :]
-    empty = ~inside.any(axis=(1, 2)) | ~np.all(boxes[:, 2:] > 0, axis=1)
-    return inside | empty[:, None, None]
-
-
-def _peak_offset(before: np.ndarray, peak: np.ndarray, after: np.ndarray) -> np.ndarray:
-    """Where a Gaussian through three neighbours has its top, in cells from the middle one, at most half a cell."""
-    before, peak, after = (np.log(np.maximum(value, 1e-3)) for value in (before, peak, after))
-    curvature = 2 * peak - before - after
-    offset = np.divide(after - before, 2 * curvature, out=np.zeros_like(peak), where=curvature > 1e-6)
-    return np.clip(offset, -0.5, 0.5)

@@ -17,8 +17,9 @@ import tensorflow as tf
 import tf_keras as keras
 
 from pose_pretrain.callbacks import Due
+from pose_pretrain.decode import find_keypoints
 from pose_pretrain.errors import InputError
-from pose_pretrain.evaluate import PoseScores, boxes_in_crops, evaluate, final_maps, find_keypoints, report
+from pose_pretrain.evaluate import PoseScores, boxes_in_crops, evaluate, final_maps, report
 from pose_pretrain.fit import Runtime, TrainingModel, fit, save_trained
 from pose_pretrain.loss import map_loss, weighted_targets
 from pose_pretrain.network import (
@@ -216,6 +217,6 @@ def panels(network: keras.Model, people: dict[str, tf.Tensor]) -> np.ndarray:
     """draw_panel of each person of a batch of evaluation_people: uint8 [B, height, 4 width, 3]."""
     confidence, affinity = (maps.numpy() for maps in final_maps(network, people["image"]))
     boxes = boxes_in_crops(people["box"].numpy(), people["warp"].numpy())
-    found = find_keypoints(confidence, boxes)
+    found = find_keypoints(confidence, affinity, boxes)
     images = people["image"].numpy()
     return np.stack([draw_panel(*person) for person in zip(images, confidence, affinity, found, strict=True)])

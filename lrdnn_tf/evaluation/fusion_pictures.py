@@ -18,7 +18,8 @@ from lrdnn_tf.data.decode import decode_image
 from lrdnn_tf.data.pipeline import read_images
 from lrdnn_tf.model.channel_weights import ChannelWeights, by_name
 from lrdnn_tf.model.lrdnn import POSE_BRANCH
-from pose_pretrain.evaluate import final_maps, find_keypoints
+from pose_pretrain.decode import find_keypoints
+from pose_pretrain.evaluate import final_maps
 from pose_pretrain.pictures import draw_panel
 
 POSE_CAPTIONS = ("image", "confidence maps", "affinity maps", "keypoints")
@@ -81,7 +82,7 @@ def pose_panels(model: keras.Model, images: np.ndarray) -> list[np.ndarray]:
     branch = model.get_layer(POSE_BRANCH)
     images = tf.image.resize(images, branch.input_shape[1:3]).numpy()
     maps = [values.numpy() for values in final_maps(branch, images)]
-    return [draw_panel(*parts) for parts in zip(images, *maps, find_keypoints(maps[0]), strict=True)]
+    return [draw_panel(*parts) for parts in zip(images, *maps, find_keypoints(*maps), strict=True)]
 
 
 def has_responses(config: ModelConfig) -> bool:

@@ -7,7 +7,6 @@ from pose_pretrain.evaluate import (
     People,
     boxes_in_crops,
     evaluate,
-    find_keypoints,
     find_people,
     keypoint_table,
     oks_ap,
@@ -30,38 +29,6 @@ def one_person(rng, count):
     keypoints = np.full((count, 18, 3), 2, np.float32)
     keypoints[..., :2] = rng.uniform(8, [8 * WIDTH - 9, 8 * HEIGHT - 9], (count, 18, 2))
     return keypoints
-
-
-def test_maps_of_one_person_give_its_keypoints_back():
-    """Targets and decoding agree on where a cell is, to a fraction of a pixel."""
-    keypoints = one_person(np.random.default_rng(0), 20)
-    maps = confidence_maps(keypoints[:, None], HEIGHT, WIDTH, 7.0).numpy()
-    found = find_keypoints(maps)
-    np.testing.assert_allclose(found[..., :2], keypoints[..., :2], atol=0.05)
-    assert (found[..., 2] > 0.7).all()
-
-
-def test_only_peaks_inside_the_box_are_taken():
-    rng = np.random.default_rng(1)
-    left, right = one_person(rng, 1), one_person(rng, 1)
-    left[..., 0], right[..., 0] = rng.uniform([[8], [40]], [[24], [55]], (2, 18))
-    maps = confidence_maps(np.stack([left, right], axis=1), HEIGHT, WIDTH, 4.0).numpy()
-    boxes = np.array([[0, 0, 28, 80], [36, 0, 28, 80]], np.float32)
-    found = find_keypoints(np.repeat(maps, 2, axis=0), boxes)
-    np.testing.assert_allclose(found[..., :2], np.concatenate([left, right])[..., :2], atol=1.0)
-
-
-@pytest.mark.parametrize("box", [[10, 10, 0, 0], [-500, -500, 10, 10], [np.nan] * 4, [20, 20, 10, -3]])
-def test_boxes_that_hold_no_cell_are_the_whole_map(box):
-    keypoints = one_person(np.random.default_rng(2), 1)
-    maps = confidence_maps(keypoints[:, None], HEIGHT, WIDTH, 7.0).numpy()
-    np.testing.assert_array_equal(find_keypoints(maps, np.array([box], np.float32)), find_keypoints(maps))
-
-
-def test_flat_and_negative_maps_give_numbers():
-    for maps in (np.zeros((1, 4, 4, 19)), np.full((1, 4, 4, 19), -3.0), np.ones((1, 1, 1, 19))):
-        found = find_keypoints(maps.astype(np.float32))
-        assert np.isfinite(found).all() and (found[..., 2] >= 0).all()
 
 
 def test_maps_of_the_mirrored_image_are_turned_back():
@@ -160,7 +127,7 @@ def test_evaluate_walks_from_records_to_scores(pose_dataset, monkeypatch):
         keypoints = next(truth)
         xy = np.einsum("nij,nkj->nki", crops[:, :2, :2], keypoints[..., :2]) + crops[:, None, :2, 2]
         people = np.concatenate([xy, keypoints[..., 2:]], axis=-1).astype(np.float32)
-        return confidence_maps(people[:, None], 16, 16, 7.0), None
+        return confidence_maps(people[:, None], 16, 16, 7.0), affinity_maps(people[:, None], 16, 16, 1.0)
 
     monkeypatch.setattr(pose_evaluate, "final_maps", true_maps)
     scores = evaluate(None, pose_dataset, "val", 128, 128, batch_size=99)
