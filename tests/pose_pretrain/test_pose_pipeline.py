@@ -7,6 +7,8 @@ import pytest
 import tensorflow as tf
 
 from pose_pretrain.errors import InputError
+from pose_pretrain.evaluate import evaluate
+from pose_pretrain.network import build_pose_network
 from pose_pretrain.pipeline import (
     default_sigma,
     evaluation_people,
@@ -131,6 +133,12 @@ def test_hostile_records_never_give_nan(tmp_path, make_dataset):
         assert np.isfinite(batch["image"]).all() and np.isfinite(batch["warp"]).all()
         assert np.isfinite(batch["keypoints"]).all()
         assert (batch["keypoints"].numpy()[..., :2] < 41).all()  # those outside of their image are unlabelled
+
+
+def test_hostile_people_never_give_scores_that_are_no_number(tmp_path, make_dataset):
+    dataset = make_dataset(tmp_path, {"val": hostile_examples()})
+    scores = evaluate(build_pose_network(32, 32, 0.125), dataset, "val", 32, 32, batch_size=4)
+    assert np.isfinite([scores.pck, *scores.oks.values()]).all()
 
 
 def test_keypoints_outside_the_image_leave_no_trace(tmp_path, make_dataset):

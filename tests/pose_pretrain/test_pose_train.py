@@ -4,12 +4,14 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
+import tensorflow as tf
 
 from pose_pretrain import train
 from pose_pretrain.callbacks import Checkpoints
 from pose_pretrain.errors import InputError
 from pose_pretrain.fit import Runtime
-from pose_pretrain.network import load_pose_network
+from pose_pretrain.network import build_pose_network, load_pose_network
+from pose_pretrain.pipeline import training_batches
 from pose_pretrain.train import PoseConfig, pretrain, report_run
 
 CONFIG = PoseConfig(
@@ -25,7 +27,9 @@ class Killed(Exception):
 @pytest.fixture(scope="module")
 def trained(pose_dataset, tmp_path_factory):
     run_dir = tmp_path_factory.mktemp("run")
-    return run_dir, pretrain(pose_dataset, run_dir, CONFIG)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(train, "_SECONDS_BETWEEN_OVERLAYS", 0)
+        return run_dir, pretrain(pose_dataset, run_dir, CONFIG)
 
 
 def weights_of(network):
@@ -45,6 +49,30 @@ def test_what_lies_in_the_run(trained):
     assert json.loads((pose_dir / "config.json").read_text())["pose_width"] == 0.125
     assert any((pose_dir / "tensorboard").rglob("events*"))
     np.testing.assert_array_equal(weights_of(load_pose_network(pose_dir, 64, 32)), weights_of(trained[1]))
+
+
+def test_tensorboard_has_each_streams_curve_and_overlays(trained):
+    tags = set()
+    for file in (trained[0] / "pose" / "tensorboard").rglob("events*"):
+        for event in tf.compat.v1.train.summary_iterator(str(file)):
+            tags |= {value.tag for value in event.summary.value}
+    assert {f"epoch_{name}" for name in ("loss", *STREAM_LOSSES)} <= tags
+    assert "people" in tags  # the overlays
+
+
+def test_loss_is_equations_3_and_4_at_all_three_stages(pose_dataset):
+    network = build_pose_network(32, 32, 0.125)
+    network.compile(loss=[train.map_loss] * 6)
+    images, maps = next(iter(training_batches(pose_dataset, 32, 32, 11, seed=0)))
+    weight = maps["weight"].numpy()
+    assert 0 < weight.mean() < 1
+    said = [values.numpy() for values in network(images, training=False)]
+    streams = [maps["confidence"].numpy(), maps["affinity"].numpy()] * 3
+    expected = [(weight * (a - b) ** 2).sum() / len(images) for a, b in zip(said, streams, strict=True)]
+    for_fit = tf.data.Dataset.from_tensors(train._for_fit(images, maps))
+    losses = network.evaluate(for_fit, verbose=0, return_dict=True)
+    np.testing.assert_allclose([losses[name] for name in STREAM_LOSSES], expected, rtol=1e-4)
+    np.testing.assert_allclose(losses["loss"], sum(expected), rtol=1e-4)
 
 
 def test_a_trained_run_is_not_trained_again(trained, pose_dataset, monkeypatch, capsys):

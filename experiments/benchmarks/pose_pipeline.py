@@ -1,0 +1,191 @@
+"""The pose input pipeline with its targets at 368x368, on JPEGs of COCO's size, beside a plain OpenCV loop."""
+
+import itertools
+import json
+import math
+import pathlib
+import statistics
+import tempfile
+from collections.abc import Iterator
+
+import cv2
+import numpy as np
+import tensorflow as tf
+from absl import flags
+
+from experiments.measure import peak_mb, timed
+from lrdnn_tf import binary
+from pose_pretrain.network import STRIDE
+from pose_pretrain.pipeline import default_sigma, read_pose_dataset, training_batches
+from pose_pretrain.records import decode_ignore_mask, encode_example, parse_example
+from pose_pretrain.skeleton import FLIP, LIMBS, from_coco
+
+FLAGS = flags.FLAGS
+_IMAGE_HEIGHT, _IMAGE_WIDTH = 480, 640
+_LIMB_WIDTH = 1.0  # cells, half of it
+_DISTINCT = 64  # JPEGs; records repeat them
+
+
+def make_pictures(count: int, rng: np.random.Generator) -> list[bytes]:
+    """JPEGs of 640x480 pixels and of about the size of COCO's files, 160 kB: shapes under fine noise."""
+    pictures = []
+    for _ in range(count):
+        shapes = cv2.resize(rng.integers(0, 256, (24, 32, 3), np.uint8), (_IMAGE_WIDTH, _IMAGE_HEIGHT))
+        noise = rng.normal(0, 9, (_IMAGE_HEIGHT, _IMAGE_WIDTH, 1))
+        picture = np.clip(shapes + noise, 0, 255).astype(np.uint8)
+        pictures.append(cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, 92])[1].tobytes())
+    return pictures
+
+
+def make_dataset(folder: pathlib.Path, images: int, seed: int) -> None:
+    """A converted pose dataset: one to five people an image, and something to ignore in every fourth."""
+    rng = np.random.default_rng(seed)
+    pictures = make_pictures(min(_DISTINCT, images), rng)
+    ignored = np.zeros((_IMAGE_HEIGHT, _IMAGE_WIDTH), bool)
+    ignored[:100, :200] = True
+    shard = "train-00000-of-00001.tfrecord"
+    total = 0
+    with tf.io.TFRecordWriter(str(folder / shard)) as writer:
+        for number in range(images):
+            people = int(rng.integers(1, 6))
+            total += people
+            size = rng.uniform([60, 120], [200, 400], (people, 2))
+            corner = rng.uniform(0, 1, (people, 2)) * ([_IMAGE_WIDTH, _IMAGE_HEIGHT] - size)
+            keypoints = np.full((people, 17, 3), 2.0)
+            keypoints[..., :2] = corner[:, None] + size[:, None] * rng.uniform(size=(people, 17, 2))
+            writer.write(
+                encode_example(
+                    pictures[number % len(pictures)],
+                    number,
+                    _IMAGE_HEIGHT,
+                    _IMAGE_WIDTH,
+                    keypoints,
+                    np.concatenate([corner, size], axis=1),
+                    size.prod(axis=1),
+                    ignored if number % 4 == 0 else None,
+                )
+            )
+    split = {"examples": images, "people": total, "shards": [{"file": shard, "examples": images}]}
+    (folder / "dataset.json").write_text(json.dumps({"kind": "pose", "name": "generated", "splits": {"train": split}}))
+
+
+def plain_loop(examples: list[dict], height: int, width: int, batch_size: int, seed: int) -> Iterator[tuple]:
+    """The reference: one example after the other, one person and part after the other."""
+    rng = np.random.default_rng(seed)
+    order = rng.permutation(len(examples))
+    for start in range(0, len(order) - batch_size + 1, batch_size):
+        crops = [_plain_example(examples[number], height, width, rng) for number in order[start : start + batch_size]]
+        yield tuple(np.stack(part) for part in zip(*crops, strict=True))
+
+
+def _plain_example(example: dict, height: int, width: int, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
+    image = cv2.cvtColor(cv2.imdecode(np.frombuffer(example["image"], np.uint8), cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+    x, y, box_width, box_height = example["boxes"][rng.integers(len(example["boxes"]))]
+    scale = rng.uniform(0.5, 1.1) * min(width / box_width, height / box_height)
+    warp = cv2.getRotationMatrix2D((float(x + box_width / 2), float(y + box_height / 2)), rng.uniform(-40, 40), scale)
+    warp[:, 2] += [width / 2 - x - box_width / 2, height / 2 - y - box_height / 2]
+    mirrored = rng.random() < 0.5
+    if mirrored:
+        warp[0] = -warp[0] + [0, 0, width - 1]
+    crop = cv2.warpAffine(image, warp, (width, height), borderValue=(128, 128, 128)).astype(np.float32)
+    ignored = cv2.warpAffine(example["ignored"], warp, (width, height))
+    people = from_coco(example["keypoints"]).copy()
+    people[..., :2] = people[..., :2] @ warp[:, :2].T + warp[:, 2]
+    people = people[:, list(FLIP)] if mirrored else people
+    cells = (width // STRIDE, height // STRIDE)
+    weight = (cv2.resize(ignored, cells, interpolation=cv2.INTER_AREA) < 0.5).astype(np.float32)[..., None]
+    return crop, *_plain_targets(people, *cells[::-1], default_sigma(height, width)), weight
+
+
+def _plain_targets(people: np.ndarray, rows: int, columns: int, sigma: float) -> tuple[np.ndarray, np.ndarray]:
+    y, x = np.mgrid[:rows, :columns] * STRIDE + (STRIDE - 1) / 2
+    confidence = np.zeros((rows, columns, 19), np.float32)
+    affinity, count = np.zeros((rows, columns, 38), np.float32), np.zeros((rows, columns, 19), np.float32)
+    for person in people:
+        for part, (px, py, v) in enumerate(person):
+            if v > 0:
+                near = np.exp(-((x - px) ** 2 + (y - py) ** 2) / (2 * sigma**2))
+                confidence[..., part] = np.maximum(confidence[..., part], near)
+        for limb, (start, end) in enumerate(LIMBS):
+            along_x, along_y = person[end, :2] - person[start, :2]
+            length = math.hypot(along_x, along_y)
+            if person[start, 2] > 0 and person[end, 2] > 0 and length > 0:
+                along_x, along_y = along_x / length, along_y / length
+                from_x, from_y = x - person[start, 0], y - person[start, 1]
+                along, across = from_x * along_x + from_y * along_y, from_x * along_y - from_y * along_x
+                on_limb = (along >= 0) & (along <= length) & (np.abs(across) <= _LIMB_WIDTH * STRIDE)
+                affinity[on_limb, 2 * limb : 2 * limb + 2] += (along_x, along_y)
+                count[on_limb, limb] += 1
+    confidence[..., 18] = 1 - confidence[..., :18].max(axis=-1)
+    return confidence, affinity / np.maximum(np.repeat(count, 2, axis=-1), 1)
+
+
+def read_examples(shards: list[str]) -> list[dict]:
+    """The parsed records, for the plain loop; ignore masks are ready for it, too."""
+    parsed = (parse_example(record) for record in tf.data.TFRecordDataset(shards))
+    return [
+        {
+            "image": example["image"].numpy(),
+            "boxes": example["boxes"].numpy(),
+            "keypoints": example["keypoints"].numpy(),
+            "ignored": decode_ignore_mask(example).numpy()[..., 0],
+        }
+        for example in parsed
+    ]
+
+
+def run_benchmark(
+    images: int = 640, height: int = 368, width: int = 368, batch_size: int = 16, repeats: int = 3, seed: int = 0
+) -> dict:
+    """Times an epoch of both in turn, prints a table and one JSON line, and returns what it printed."""
+    with tempfile.TemporaryDirectory() as scratch:
+        make_dataset(pathlib.Path(scratch), images, seed)
+        dataset = read_pose_dataset(scratch, needed=("train",))
+        steps = images // batch_size
+        ours = iter(training_batches(dataset, height, width, batch_size, seed, limb_width=_LIMB_WIDTH))
+        take_all(itertools.islice(ours, steps))
+        peak = peak_mb()  # before the reference adds its own
+        examples = read_examples(dataset.shards("train"))
+        ours_s, reference_s = [], []
+        for run in range(repeats):
+            ours_s.append(timed(lambda: take_all(itertools.islice(ours, steps)))[0])
+            plain = plain_loop(examples, height, width, batch_size, seed + run)
+            reference_s.append(timed(lambda plain=plain: take_all(plain))[0])
+    done = steps * batch_size
+    result = {
+        "benchmark": "pose_pipeline",
+        "ours_s": statistics.median(ours_s),
+        "reference_s": statistics.median(reference_s),
+        "speedup": statistics.median(reference_s) / statistics.median(ours_s),
+        "peak_mb": peak,
+        "ours_examples_per_s": done / statistics.median(ours_s),
+        "reference_examples_per_s": done / statistics.median(reference_s),
+        "examples": done,
+        "batch_size": batch_size,
+        "jpeg_kb": statistics.mean(len(example["image"]) for example in examples) / 1000,
+    }
+    print(f"{done} examples with targets at {height}x{width}, batches of {batch_size}, median of {repeats}")
+    print(f"  JPEGs of {_IMAGE_WIDTH}x{_IMAGE_HEIGHT}, {result['jpeg_kb']:.0f} kB")
+    print(f"  pose_pretrain.pipeline      {result['ours_examples_per_s']:8.1f} examples/s")
+    print(f"  plain OpenCV loop           {result['reference_examples_per_s']:8.1f} examples/s")
+    print(json.dumps(result))
+    return result
+
+
+def take_all(batches: Iterator) -> None:
+    for _ in batches:
+        pass
+
+
+def main() -> None:
+    run_benchmark(FLAGS.images, FLAGS.height, FLAGS.width, FLAGS.batch_size, FLAGS.repeats, FLAGS.seed)
+
+
+if __name__ == "__main__":
+    flags.DEFINE_integer("images", 640, "Images in an epoch.", lower_bound=1)
+    flags.DEFINE_integer("height", 368, "Height of the crops in pixels, a multiple of 8.", lower_bound=STRIDE)
+    flags.DEFINE_integer("width", 368, "Width of the crops in pixels, a multiple of 8.", lower_bound=STRIDE)
+    flags.DEFINE_integer("batch_size", 16, "Examples in a batch.", lower_bound=1)
+    flags.DEFINE_integer("repeats", 3, "Epochs of each, of which the median counts.", lower_bound=1)
+    flags.DEFINE_integer("seed", 0, "Seed of the images and of the augmentation.")
+    binary.run(main)
