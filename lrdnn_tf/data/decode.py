@@ -2,6 +2,11 @@
 
 import tensorflow as tf
 
+# Of an image that is taken from outside: 48 MB decoded, 200 MB while it is resized. A crop has far fewer.
+MAX_PIXELS = 1 << 24
+_PNG = b"\x89PNG\r\n\x1a\n"
+_JPEG = b"\xff\xd8\xff"
+
 
 def decode_image(image_bytes: tf.Tensor, height: int, width: int) -> tf.Tensor:
     """Decodes a JPEG, PNG, BMP or GIF (its first frame) and resizes it.
@@ -19,6 +24,48 @@ def decode_image(image_bytes: tf.Tensor, height: int, width: int) -> tf.Tensor:
 def decode_pixels(image_bytes: tf.Tensor) -> tf.Tensor:
     """The pixels of an image file as they are: uint8 [h, w, 3], RGB."""
     return tf.ensure_shape(tf.io.decode_image(image_bytes, channels=3, expand_animations=False), (None, None, 3))
+
+
+def require_jpeg_or_png(image_bytes: tf.Tensor) -> tf.Tensor:
+    """Refuses what is no JPEG or PNG, or is too large to decode safely, by a look at its header alone.
+
+    A few kilobytes can hold an image of gigabytes. TensorFlow would decode several other formats, too; their headers
+    are not looked at here, so they are refused.
+
+    Args:
+        image_bytes: string scalar, the content of an image file.
+
+    Returns:
+        image_bytes, as they are.
+
+    Raises:
+        tf.errors.InvalidArgumentError: It is neither, or has more than MAX_PIXELS pixels. Also in a graph.
+    """
+    height, width = tf.unstack(_header_size(image_bytes))
+    known = tf.debugging.Assert(height * width > 0, ["not a JPEG or PNG image"])
+    size = tf.strings.join([tf.strings.as_string(height), "x", tf.strings.as_string(width)])
+    small = tf.debugging.Assert(height * width <= MAX_PIXELS, [size, f"pixels, more than the {MAX_PIXELS} accepted"])
+    with tf.control_dependencies([known, small] if not tf.executing_eagerly() else []):
+        return tf.identity(image_bytes)
+
+
+def _header_size(image_bytes: tf.Tensor) -> tf.Tensor:
+    """Height and width that the header of a JPEG or PNG states, int64 [2]; zeros when it is neither."""
+    is_jpeg = tf.strings.substr(image_bytes, 0, len(_JPEG)) == _JPEG
+    is_png = tf.strings.substr(image_bytes, 0, len(_PNG)) == _PNG
+    has_header = tf.strings.length(image_bytes) >= 24  # a PNG's width and height are bytes 16 to 24
+    return tf.case(
+        [
+            (is_jpeg, lambda: tf.cast(tf.image.extract_jpeg_shape(image_bytes)[:2], tf.int64)),
+            (is_png & has_header, lambda: tf.cast(_png_size(image_bytes), tf.int64)),
+        ],
+        default=lambda: tf.zeros([2], tf.int64),
+    )
+
+
+def _png_size(image_bytes: tf.Tensor) -> tf.Tensor:
+    width_height = tf.io.decode_raw(tf.strings.substr(image_bytes, 16, 8), tf.int32, little_endian=False)
+    return tf.ensure_shape(width_height, [2])[::-1]
 
 
 def resize_image(pixels: tf.Tensor, height: int, width: int) -> tf.Tensor:
