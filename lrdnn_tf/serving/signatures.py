@@ -1,13 +1,16 @@
 """A trained model as a SavedModel that needs no code of ours: image bytes in, embedding and attributes out."""
 
+import hashlib
 import os
 
 import tensorflow as tf
 import tf_keras as keras
 
 from lrdnn_tf.config import ModelConfig
-from lrdnn_tf.data.decode import decode_image, resize_image
+from lrdnn_tf.data.decode import decode_image, require_jpeg_or_png, resize_image
 from lrdnn_tf.model.lrdnn import EMBEDDING
+
+_DECODED_AT_ONCE = 4  # bounds the memory that large images take
 
 
 class ServingModel(tf.Module):
@@ -15,9 +18,12 @@ class ServingModel(tf.Module):
 
     serving_default: image_bytes, string [B] (JPEG or PNG) -> embedding, float32 [B, D], unit length;
         attribute_classes, int32 [B, tasks]; attribute_scores, float32 [B, tasks], the softmax of that class.
-    embed_pixels: pixels, uint8 [B, H, W, 3] of any size -> the same.
-    describe: nothing -> attribute_names, string [tasks]; class_names, string [tasks], comma-separated in
-        the order of the classes, so that a client needs no other file.
+    embed_pixels: pixels, uint8 [B, H, W, 3], RGB, of any size -> the same.
+    describe: request, string [B], of any content -> what a client has to know, once per row: attribute_names,
+        string [B, tasks]; class_names, string [B, tasks, classes of the task with most], in the order of the
+        classes, empty where a task has fewer; embedding_size, int32 [B]; model_id, string [B].
+
+    The input of describe says nothing; TF Serving's REST interface and its batching refuse a signature without one.
     """
 
     def __init__(self, model: keras.Model, config: ModelConfig):
@@ -26,24 +32,27 @@ class ServingModel(tf.Module):
         self.weights = model.variables
         self._model = self._no_dependency(model)
         self.config = config
+        self.model_id = _model_id(model)
 
     def signatures(self) -> dict[str, tf.types.experimental.ConcreteFunction]:
         """The signatures by name, traced."""
         image_bytes = tf.TensorSpec([None], tf.string, "image_bytes")
         pixels = tf.TensorSpec([None, None, None, 3], tf.uint8, "pixels")
+        request = tf.TensorSpec([None], tf.string, "request")
         return {
             "serving_default": self.embed_bytes.get_concrete_function(image_bytes),
             "embed_pixels": self.embed_pixels.get_concrete_function(pixels),
-            "describe": self.describe.get_concrete_function(),
+            "describe": self.describe.get_concrete_function(request),
         }
 
     @tf.function
     def embed_bytes(self, image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
         size = self.config.height, self.config.width
         images = tf.map_fn(
-            lambda image: decode_image(image, *size),
+            lambda image: decode_image(require_jpeg_or_png(image), *size),
             image_bytes,
             fn_output_signature=tf.TensorSpec([*size, 3], tf.float32),
+            parallel_iterations=_DECODED_AT_ONCE,
         )
         return self._outputs(images)
 
@@ -52,17 +61,24 @@ class ServingModel(tf.Module):
         return self._outputs(resize_image(pixels, self.config.height, self.config.width))
 
     @tf.function
-    def describe(self) -> dict[str, tf.Tensor]:
+    def describe(self, request: tf.Tensor) -> dict[str, tf.Tensor]:
         tasks = self.config.attributes
+        most = max((len(task.classes) for task in tasks), default=0)
+        padded = [[*task.classes, *[""] * (most - len(task.classes))] for task in tasks]
+        rows = tf.shape(request)[0]
         return {
-            "attribute_names": tf.constant([task.name for task in tasks], tf.string),
-            "class_names": tf.constant([",".join(task.classes) for task in tasks], tf.string),
+            "attribute_names": _repeated(tf.constant([task.name for task in tasks], tf.string), rows),
+            "class_names": _repeated(tf.constant(padded, tf.string, [len(tasks), most]), rows),
+            "embedding_size": _repeated(tf.constant(self._model.output[EMBEDDING].shape[-1]), rows),
+            "model_id": _repeated(tf.constant(self.model_id), rows),
         }
 
     def _outputs(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
-        outputs = self._model(images, training=False)
-        scores = [tf.nn.softmax(outputs[task.name]) for task in self.config.attributes]
         batch = tf.shape(images)[0]
+        # Convolutions refuse an empty batch; it gets an image, whose answers are cut off again.
+        images = tf.cond(batch > 0, lambda: images, lambda: tf.zeros([1, *images.shape[1:]]))
+        outputs = {name: values[:batch] for name, values in self._model(images, training=False).items()}
+        scores = [tf.nn.softmax(outputs[task.name]) for task in self.config.attributes]
         return {
             "embedding": tf.math.l2_normalize(outputs[EMBEDDING], axis=-1),
             "attribute_classes": _columns(
@@ -76,6 +92,18 @@ def save(model: keras.Model, config: ModelConfig, path: str | os.PathLike) -> No
     """Writes the SavedModel of a trained model into the folder path."""
     serving = ServingModel(model, config)
     tf.saved_model.save(serving, os.fspath(path), signatures=serving.signatures())
+
+
+def _model_id(model: keras.Model) -> str:
+    """A short name for the weights: descriptors of two models with the same one can be compared."""
+    digest = hashlib.sha256()
+    for variable in model.variables:
+        digest.update(f"{variable.name} {variable.shape} ".encode() + variable.numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+def _repeated(value: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
+    return tf.broadcast_to(value, tf.concat([rows[tf.newaxis], tf.shape(value)], axis=0))
 
 
 def _columns(columns: list[tf.Tensor], rows: tf.Tensor, dtype: tf.DType) -> tf.Tensor:

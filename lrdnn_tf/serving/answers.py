@@ -1,0 +1,153 @@
+"""What a served model says, and asking it about many images: the same for a SavedModel here and a server elsewhere."""
+
+import dataclasses
+import re
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Protocol
+
+import numpy as np
+
+from lrdnn_tf.attributes import AttributeTask
+from pose_pretrain.errors import InputError
+
+DESCRIBE_REQUEST = b""  # the signature "describe" wants an input and does not look at it
+_ABOUT_THE_GRAPH = ("Graph execution error", "Detected at node", "<stack traces", "[[", "Function call", "2 root error")
+
+
+class RefusedImage(InputError):
+    """The model does not take an image of the batch: it cannot be decoded, or is too large."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Answers:
+    """Of n images, in their order.
+
+    Attributes:
+        embeddings: float32 [n, D], unit length.
+        classes: int32 [n, tasks], the most likely class of each attribute task.
+        scores: float32 [n, tasks], its probability.
+    """
+
+    embeddings: np.ndarray
+    classes: np.ndarray
+    scores: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.embeddings)
+
+
+@dataclasses.dataclass(frozen=True)
+class Description:
+    """What a client has to know of a model: its name for itself, the length of an embedding, the attribute tasks."""
+
+    model_id: str
+    embedding_size: int
+    tasks: tuple[AttributeTask, ...]
+
+
+class Model(Protocol):
+    """`saved_model.LocalModel`, `client.GrpcClient` and `client.RestClient`."""
+
+    def describe(self) -> Description: ...
+
+    def predict(self, images: Sequence[bytes]) -> Answers:
+        """Answers for one batch of image files; RefusedImage when there is one among them that cannot be read."""
+
+
+def answers_from(outputs: Mapping[str, np.ndarray], images: int) -> Answers:
+    """Reads the outputs of the signature serving_default; a model without attribute heads has no columns."""
+    return Answers(
+        _matrix(outputs["embedding"], np.float32, images),
+        _matrix(outputs["attribute_classes"], np.int32, images),
+        _matrix(outputs["attribute_scores"], np.float32, images),
+    )
+
+
+def description_from(outputs: Mapping[str, np.ndarray]) -> Description:
+    """Reads the outputs of the signature describe for one request; strings may be bytes."""
+    names, classes = outputs["attribute_names"][0], outputs["class_names"][0]
+    tasks = tuple(
+        AttributeTask(_text(name), tuple(filter(None, map(_text, row))))
+        for name, row in zip(names, classes, strict=True)
+    )
+    return Description(_text(outputs["model_id"][0]), int(outputs["embedding_size"][0]), tasks)
+
+
+def no_answers(description: Description) -> Answers:
+    """The answers for no image."""
+    embeddings = np.zeros([0, description.embedding_size], np.float32)
+    tasks = [0, len(description.tasks)]
+    return Answers(embeddings, np.zeros(tasks, np.int32), np.zeros(tasks, np.float32))
+
+
+def embed(
+    model: Model, images: Sequence[bytes], batch_size: int = 32, parallel: int = 1
+) -> tuple[Answers, dict[int, str]]:
+    """Asks about any number of images, in batches, several of them at once.
+
+    Args:
+        model: A local model or a client.
+        images: Contents of image files, JPEG or PNG.
+        batch_size: Images in a request.
+        parallel: Requests under way at a time; a server with batching wants many.
+
+    Returns:
+        Answers for the images that were taken, in their order, and why the others were not, by position.
+
+    Raises:
+        InputError: The server does not answer.
+    """
+    batches = [list(images[start : start + batch_size]) for start in range(0, len(images), batch_size)]
+    with ThreadPoolExecutor(max(parallel, 1)) as threads:
+        parts = list(threads.map(lambda batch: _taken_and_refused(model, batch), batches))
+    taken = [answers for part, _ in parts for answers in part]
+    refused = {
+        number * batch_size + position: reason for number, (_, why) in enumerate(parts) for position, reason in why
+    }
+    return _joined(taken) if taken else no_answers(model.describe()), refused
+
+
+def reason(message: str) -> str:
+    """What TensorFlow says of an image, without the nodes of the graph that it names around it."""
+    lines = [line.strip() for line in message.splitlines()]
+    line = next((line for line in lines if line and not line.startswith(_ABOUT_THE_GRAPH)), message)
+    line = re.sub(r"^\(\d+\) [A-Z_]+: |\{\{.*?\}\}|\[\[.*?\]\]|\[Op:.*?\]", "", line).strip()
+    parts = re.findall(r"\[(.*?)\]", line) if line.startswith("assertion failed:") else [line]
+    return " ".join(parts)
+
+
+def _taken_and_refused(model: Model, batch: list[bytes]) -> tuple[list[Answers], list[tuple[int, str]]]:
+    """One bad image fails its whole batch, so that each is then asked about alone."""
+    try:
+        return [model.predict(batch)], []
+    except RefusedImage as error:
+        if len(batch) > 1:
+            return _one_by_one(model, batch)
+        return [], [(0, str(error))]
+
+
+def _one_by_one(model: Model, batch: list[bytes]) -> tuple[list[Answers], list[tuple[int, str]]]:
+    taken, refused = [], []
+    for position, image in enumerate(batch):
+        try:
+            taken.append(model.predict([image]))
+        except RefusedImage as error:
+            refused.append((position, str(error)))
+    return taken, refused
+
+
+def _joined(parts: Sequence[Answers]) -> Answers:
+    return Answers(
+        *(np.concatenate([getattr(part, field.name) for part in parts]) for field in dataclasses.fields(Answers))
+    )
+
+
+def _matrix(values: np.ndarray | list, dtype: type, rows: int) -> np.ndarray:
+    """[rows, columns]; JSON may lose the shape of a matrix without columns."""
+    values = np.asarray(values, dtype)
+    return values if values.ndim == 2 else values.reshape(rows, -1)
+
+
+def _text(value: bytes | str) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)
