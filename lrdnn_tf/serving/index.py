@@ -172,9 +172,9 @@ def _images_below(folder: str) -> Iterator[str]:
         for entry in entries:
             if entry.name.startswith("."):
                 continue
-            if entry.is_dir():
+            if entry.is_dir(follow_symlinks=False):  # a link may lead back up
                 yield from _images_below(entry.path)
-            elif entry.name.lower().endswith(IMAGE_SUFFIXES) and entry.is_file():
+            elif entry.name.lower().endswith(IMAGE_SUFFIXES):
                 yield entry.path
 
 

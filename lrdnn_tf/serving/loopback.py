@@ -35,7 +35,7 @@ Predict = Callable[[str, str, Tensors], dict[str, np.ndarray]]
 
 
 class LoopbackServer:
-    """Serves the newest version under a folder on two free ports of this machine while it is entered.
+    """Serves the newest version under a folder on two ports of this machine while it is entered.
 
         with LoopbackServer("runs/lrdnn/export") as server:
             client = GrpcClient(server.grpc_address)      # or RestClient(server.rest_address)
@@ -45,17 +45,25 @@ class LoopbackServer:
         batching: BatchingParameters (`lrdnn_tf.serving.server_config.read_batching`): requests are merged. None: each
             is run as it comes.
         threads: Requests that are under way at a time.
+        grpc_port, rest_port: 0 for any that are free.
     """
 
-    def __init__(self, export_dir: str | os.PathLike, batching: Message | None = None, threads: int = 32):
+    def __init__(
+        self,
+        export_dir: str | os.PathLike,
+        batching: Message | None = None,
+        threads: int = 32,
+        grpc_port: int = 0,
+        rest_port: int = 0,
+    ):
         predict = _predict_function(export_dir, batching)
         self._grpc_server = grpc.server(
             futures.ThreadPoolExecutor(threads),
             options=[("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)],
         )
         prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(_Servicer(predict), self._grpc_server)
-        self.grpc_address = f"127.0.0.1:{self._grpc_server.add_insecure_port('127.0.0.1:0')}"
-        self._rest_server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _rest_handler(predict))
+        self.grpc_address = f"127.0.0.1:{self._grpc_server.add_insecure_port(f'127.0.0.1:{grpc_port}')}"
+        self._rest_server = http.server.ThreadingHTTPServer(("127.0.0.1", rest_port), _rest_handler(predict))
         self.rest_address = f"http://127.0.0.1:{self._rest_server.server_address[1]}"
 
     def __enter__(self) -> "LoopbackServer":

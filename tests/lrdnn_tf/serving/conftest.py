@@ -1,8 +1,12 @@
-"""An exported model, crops as files, and the server that speaks TensorFlow Serving's protocols."""
+"""An exported model, the server that speaks TensorFlow Serving's protocols, and image files, good and bad."""
 
+import io
 import pathlib
 
+import cv2
+import numpy as np
 import pytest
+from PIL import Image
 
 from lrdnn_tf.data.pipeline import read_images
 from lrdnn_tf.export import export
@@ -42,3 +46,59 @@ def server(export_dir):
 def crops(tiny_dataset) -> list[bytes]:
     """Image files of the gallery."""
     return read_images(tiny_dataset, "gallery", range(tiny_dataset.splits["gallery"].examples))
+
+
+_GENERATOR = np.random.default_rng(0)
+# Smooth, as photos are: JPEG decoders differ by little on them.
+_PIXELS = cv2.resize(_GENERATOR.integers(0, 256, (6, 4, 3), dtype=np.uint8), (32, 64), interpolation=cv2.INTER_CUBIC)
+
+
+def _encoded(image: Image.Image, file_format: str, **options) -> bytes:
+    content = io.BytesIO()
+    image.save(content, file_format, **options)
+    return content.getvalue()
+
+
+_RGB = Image.fromarray(_PIXELS)
+_JPEG, _PNG = _encoded(_RGB, "JPEG", quality=95), _encoded(_RGB, "PNG")
+_ALPHA = _GENERATOR.integers(0, 256, (*_PIXELS.shape[:2], 1), dtype=np.uint8)
+_GRAY = _RGB.convert("L")
+
+
+@pytest.fixture(scope="session")
+def good_images() -> dict[str, tuple[bytes, np.ndarray, int]]:
+    """Name to the file, the pixels that it holds, and by how much a decoder may differ from them."""
+    return {
+        "png": (_PNG, _PIXELS, 0),
+        "jpeg": (_JPEG, _PIXELS, 20),
+        "progressive jpeg": (_encoded(_RGB, "JPEG", quality=95, progressive=True), _PIXELS, 20),
+        "gray png": (_encoded(_GRAY, "PNG"), np.asarray(_GRAY.convert("RGB")), 0),
+        "gray jpeg": (_encoded(_GRAY, "JPEG", quality=95), np.asarray(_GRAY.convert("RGB")), 20),
+        "palette png": (_encoded(_RGB.convert("P"), "PNG"), np.asarray(_RGB.convert("P").convert("RGB")), 0),
+        "rgba png": (_encoded(Image.fromarray(np.dstack([_PIXELS, _ALPHA])), "PNG"), _PIXELS, 0),
+        "16-bit png": (cv2.imencode(".png", _PIXELS[:, :, ::-1].astype(np.uint16) * 257)[1].tobytes(), _PIXELS, 0),
+        "16-bit gray png": (
+            cv2.imencode(".png", np.asarray(_GRAY).astype(np.uint16) * 257)[1].tobytes(),
+            np.asarray(_GRAY.convert("RGB")),
+            0,
+        ),
+        "cmyk jpeg": (_encoded(_RGB.convert("CMYK"), "JPEG", quality=95), _PIXELS, 20),
+        "1x1 png": (_encoded(_RGB.resize((1, 1)), "PNG"), np.asarray(_RGB.resize((1, 1))), 0),
+    }
+
+
+@pytest.fixture(scope="session")
+def bad_images() -> dict[str, tuple[bytes, str]]:
+    """Name to the file, and what is said of it."""
+    huge = Image.new("RGB", (20000, 20000))
+    return {
+        "empty": (b"", "not a JPEG or PNG"),
+        "text": (b"a text, not an image\n" * 20, "not a JPEG or PNG"),
+        "gif": (_encoded(_RGB, "GIF"), "not a JPEG or PNG"),
+        "truncated jpeg": (_JPEG[: len(_JPEG) // 2], "Invalid JPEG"),
+        "truncated png": (_PNG[: len(_PNG) // 2], "Invalid PNG"),
+        "only the start of a jpeg": (_JPEG[:3], "Invalid JPEG"),
+        "only the start of a png": (_PNG[:8], "not a JPEG or PNG"),
+        "png of 20000x20000": (_encoded(huge, "PNG", compress_level=1), "20000x20000 pixels, more than"),
+        "jpeg of 20000x20000": (_encoded(huge, "JPEG"), "20000x20000 pixels, more than"),
+    }
