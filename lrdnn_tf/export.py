@@ -1,4 +1,7 @@
-"""Exports a trained phase for TF Serving: python -m lrdnn_tf.export --run_dir=runs/NAME --phase=fusion"""
+"""Exports a trained phase, for TF Serving or, with --tflite, for TensorFlow Lite.
+
+python -m lrdnn_tf.export --run_dir=runs/NAME --phase=fusion [--tflite=float16]
+"""
 
 import os
 import pathlib
@@ -7,7 +10,7 @@ import shutil
 from absl import flags
 
 from lrdnn_tf import binary, runs
-from lrdnn_tf.serving import signatures
+from lrdnn_tf.serving import signatures, tflite
 from lrdnn_tf.serving.model_card import CARD_FILE, model_card, read_summary
 from lrdnn_tf.serving.warmup import write_warmup_requests
 
@@ -36,8 +39,26 @@ def export(run_dir: str | os.PathLike, phase: str, export_dir: str | os.PathLike
     return temporary.rename(version)
 
 
+def export_tflite(run_dir: str | os.PathLike, phase: str, precision: str, out_dir: str | os.PathLike) -> pathlib.Path:
+    """Writes the embedding of a phase as out_dir/PHASE-PRECISION.tflite; see `lrdnn_tf.serving.tflite.to_tflite`.
+
+    Raises:
+        InputError: The phase is missing or not complete.
+    """
+    content = tflite.to_tflite(*runs.load_model(run_dir, phase), precision)
+    path = pathlib.Path(out_dir) / f"{phase}-{precision}.tflite"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(".part")
+    temporary.write_bytes(content)
+    return temporary.replace(path)
+
+
 def main() -> None:
     args = flags.FLAGS
+    if args.tflite:
+        path = export_tflite(args.run_dir, args.phase, args.tflite, args.export_dir or f"{args.run_dir}/tflite")
+        print(f"exported {args.phase} to {path}, {path.stat().st_size / 1e6:.1f} MB")
+        return
     version = export(args.run_dir, args.phase, args.export_dir or os.path.join(args.run_dir, "export"))
     print(f"exported {args.phase} to {version}")
 
@@ -45,6 +66,7 @@ def main() -> None:
 if __name__ == "__main__":
     flags.DEFINE_string("run_dir", None, "The run, such as runs/NAME.")
     flags.DEFINE_enum("phase", "fusion", runs.PHASES, "The trained phase to export.")
-    flags.DEFINE_string("export_dir", None, "Holds one numbered folder per version. Default RUN_DIR/export.")
+    flags.DEFINE_string("export_dir", None, "Where it goes. Default RUN_DIR/export, with --tflite RUN_DIR/tflite.")
+    flags.DEFINE_enum("tflite", None, tflite.PRECISIONS, "The embedding for TensorFlow Lite, its weights of this type.")
     flags.mark_flags_as_required(["run_dir"])
     binary.run(main)

@@ -98,13 +98,21 @@ def embed(
     Raises:
         InputError: The server does not answer.
     """
-    batches = [list(images[start : start + batch_size]) for start in range(0, len(images), batch_size)]
+    starts = range(0, len(images), batch_size)
     with ThreadPoolExecutor(max(parallel, 1)) as threads:
-        parts = list(threads.map(lambda batch: _taken_and_refused(model, batch), batches))
-    taken = [answers for part, _ in parts for answers in part]
-    refused = {
-        number * batch_size + position: reason for number, (_, why) in enumerate(parts) for position, reason in why
-    }
+        tried = list(threads.map(lambda start: _if_taken(model, images[start : start + batch_size]), starts))
+    taken, refused = [], {}
+    for start, found in zip(starts, tried, strict=True):
+        if found is not None:
+            taken.append(found)
+            continue
+        # One bad image fails its whole batch, and where the server merges requests those beside it: each is asked
+        # about again, alone.
+        for position in range(start, min(start + batch_size, len(images))):
+            try:
+                taken.append(model.predict([images[position]]))
+            except RefusedImage as error:
+                refused[position] = str(error)
     return _joined(taken) if taken else no_answers(model.describe()), refused
 
 
@@ -117,24 +125,11 @@ def reason(message: str) -> str:
     return " ".join(parts)
 
 
-def _taken_and_refused(model: Model, batch: list[bytes]) -> tuple[list[Answers], list[tuple[int, str]]]:
-    """One bad image fails its whole batch, so that each is then asked about alone."""
+def _if_taken(model: Model, images: Sequence[bytes]) -> Answers | None:
     try:
-        return [model.predict(batch)], []
-    except RefusedImage as error:
-        if len(batch) > 1:
-            return _one_by_one(model, batch)
-        return [], [(0, str(error))]
-
-
-def _one_by_one(model: Model, batch: list[bytes]) -> tuple[list[Answers], list[tuple[int, str]]]:
-    taken, refused = [], []
-    for position, image in enumerate(batch):
-        try:
-            taken.append(model.predict([image]))
-        except RefusedImage as error:
-            refused.append((position, str(error)))
-    return taken, refused
+        return model.predict(images)
+    except RefusedImage:
+        return None
 
 
 def _joined(parts: Sequence[Answers]) -> Answers:

@@ -5,6 +5,7 @@ with connect("localhost:8500") as model:                # "http://localhost:8501
 """
 
 import base64
+import http.client
 import itertools
 import json
 import time
@@ -22,6 +23,7 @@ from pose_pretrain.errors import InputError
 
 MODEL_NAME = "lrdnn"  # as serving/models.config says
 _FIRST_PAUSE_S = 0.1  # before the first retry; doubled before each further one
+_LONGEST_PAUSE_S = 2.0
 _HTTP_UNAVAILABLE = (502, 503)
 _CHANNEL_OPTIONS = (
     ("grpc.max_receive_message_length", -1),  # 4 MB else, less than 32 answers may take
@@ -182,7 +184,7 @@ class RestClient:
             if isinstance(error.reason, TimeoutError):
                 raise TimeoutError from None
             raise _Unavailable(str(error.reason)) from None
-        except (ConnectionError, json.JSONDecodeError, KeyError) as error:
+        except (ConnectionError, http.client.HTTPException, ValueError, KeyError) as error:  # not what a server says
             raise _Unavailable(repr(error)) from None
 
 
@@ -195,7 +197,7 @@ def _with_retries(call: Callable[[float], Result], address: str, timeout_s: floa
         except TimeoutError:
             raise ServerError(f"{address} did not answer within {timeout_s:g} s: is it overloaded?") from None
         except _Unavailable as error:
-            pause = _FIRST_PAUSE_S * 2**attempt
+            pause = min(_FIRST_PAUSE_S * 2**attempt, _LONGEST_PAUSE_S)
             if attempt == retries or time.monotonic() + pause > end:
                 raise ServerError(
                     f"{address} does not answer, {attempt + 1} tries ({error}): is TensorFlow Serving running there?"

@@ -210,7 +210,7 @@ def test_a_server_whose_queue_is_full_is_asked_again(protocol, predict, export_d
 def test_a_client_outlives_a_server_that_starts_again(protocol, export_dir, local_model, crops):
     with LoopbackServer(export_dir) as first:
         port = int(first.grpc_address.split(":")[1] if protocol == "grpc" else first.rest_address.rsplit(":", 1)[1])
-        client = client_of(first, protocol, retries=6)
+        client = client_of(first, protocol, retries=50, timeout_s=100)
         client.predict(crops[:1])
     with concurrent.futures.ThreadPoolExecutor(1) as thread:
         answer = thread.submit(client.predict, crops[:2])

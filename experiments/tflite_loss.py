@@ -1,0 +1,91 @@
+"""What the TensorFlow Lite models of a run lose: size, time and accuracy beside the model itself.
+
+python -m experiments.tflite_loss --run_dir=runs/demo --data_dir=runs/demo/data/market1501
+"""
+
+import os
+import pathlib
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import pandas as pd
+from absl import flags
+from tqdm import tqdm
+
+from experiments.measure import timed
+from lrdnn_tf import binary, runs
+from lrdnn_tf.data.dataset import Dataset, read_dataset
+from lrdnn_tf.data.pipeline import evaluation_batches, read_labels
+from lrdnn_tf.evaluation.descriptors import describe
+from lrdnn_tf.evaluation.ranking import normalize, rank
+from lrdnn_tf.export import export_tflite
+from lrdnn_tf.serving.tflite import PRECISIONS, embed_by_tflite
+
+_SPLITS = ("query", "gallery")
+
+
+def measure(run_dir: str | os.PathLike, data_dir: str | os.PathLike, phases: list[str] | None = None) -> pd.DataFrame:
+    """Converts the phases of a run, ranks a dataset's gallery by each conversion, and prints a table.
+
+    Args:
+        run_dir: The run; conversions go to run_dir/tflite.
+        data_dir: A converted dataset.
+        phases: All that are trained when None.
+
+    Returns:
+        A row per phase and precision: phase, precision, size_mb, rank1, mAP, mean and least cosine with the float32
+        embedding of the same image, and ms_an_image (of a TensorFlow Lite model alone).
+
+    Raises:
+        InputError: A phase or the dataset is missing.
+    """
+    dataset = read_dataset(data_dir)
+    rows = [row for phase in phases or runs.trained_phases(run_dir) for row in _phase_rows(run_dir, phase, dataset)]
+    table = pd.DataFrame(rows)
+    print(table.to_string(index=False, float_format="%.4f", na_rep="-"))
+    return table
+
+
+def _phase_rows(run_dir: str | os.PathLike, phase: str, dataset: Dataset) -> Iterator[dict]:
+    model, config = runs.load_model(run_dir, phase)
+    exact = {split: normalize(describe(model, dataset, split).embeddings) for split in _SPLITS}
+    weights_mb = sum(variable.numpy().nbytes for variable in model.variables) / 1e6
+    yield {"phase": phase, "precision": "float32", "size_mb": weights_mb} | _rates(dataset, exact)
+    for precision in PRECISIONS:
+        file = export_tflite(run_dir, phase, precision, pathlib.Path(run_dir) / "tflite")
+        embed = _embedder(file, dataset, config.height, config.width)
+        seconds, found = timed(lambda embed=embed: {split: embed(split) for split in _SPLITS})
+        cosines = np.concatenate([np.sum(found[split] * exact[split], axis=1) for split in _SPLITS])
+        yield (
+            {"phase": phase, "precision": precision, "size_mb": file.stat().st_size / 1e6}
+            | _rates(dataset, found)
+            | {"cosine": cosines.mean(), "least_cosine": cosines.min(), "ms_an_image": 1000 * seconds / len(cosines)}
+        )
+
+
+def _embedder(file: pathlib.Path, dataset: Dataset, height: int, width: int) -> Callable[[str], np.ndarray]:
+    def embed(split: str) -> np.ndarray:
+        batches = evaluation_batches(dataset, split, height, width, 64)
+        shown = tqdm(batches, desc=f"  {file.name} {split}", unit="batch", disable=None)
+        return np.concatenate([embed_by_tflite(file, images.numpy()) for images in shown])
+
+    return embed
+
+
+def _rates(dataset: Dataset, embeddings: dict[str, np.ndarray]) -> dict[str, float]:
+    labels = {split: read_labels(dataset, split) for split in _SPLITS}
+    ids, cameras = ([labels[split][column].to_numpy() for split in _SPLITS] for column in ("identity", "camera"))
+    ranking = rank(embeddings["query"], embeddings["gallery"], *ids, *cameras)
+    return {"rank1": ranking.rank1, "mAP": ranking.mean_ap}
+
+
+def main() -> None:
+    measure(flags.FLAGS.run_dir, flags.FLAGS.data_dir, flags.FLAGS.phases)
+
+
+if __name__ == "__main__":
+    flags.DEFINE_string("run_dir", None, "The run, such as runs/demo.")
+    flags.DEFINE_string("data_dir", None, "A dataset that data_prep converted.")
+    flags.DEFINE_list("phases", None, "Phases to convert, separated by commas. Default: all that are trained.")
+    flags.mark_flags_as_required(["run_dir", "data_dir"])
+    binary.run(main)
