@@ -12,7 +12,7 @@ from lrdnn_tf.attributes import AttributeTask
 from pose_pretrain.errors import InputError
 
 DESCRIBE_REQUEST = b""  # the signature "describe" wants an input and does not look at it
-_ABOUT_THE_GRAPH = ("Graph execution error", "Detected at node", "<stack traces", "[[", "Function call", "2 root error")
+_ABOUT_THE_GRAPH = ("Graph execution error", "Detected at node", 'File "', "<stack traces", "[[", "2 root error")
 
 
 class RefusedImage(InputError):

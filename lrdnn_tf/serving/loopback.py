@@ -2,7 +2,7 @@
 
 What it shares with it: the protocol (gRPC with the stubs of tensorflow-serving-api, TensorFlow's status codes, the JSON
 of the REST interface), the SavedModel, TensorFlow's kernels, and the C++ scheduler that merges requests into batches
-(tf.nondifferentiable_batch_function). What it has not: the server's own code. Requests pass through Python here, which
+(the op BatchFunction). What it has not: the server's own code. Requests pass through Python here, which
 costs time that TensorFlow Serving does not take.
 """
 
@@ -11,6 +11,7 @@ import http.server
 import json
 import os
 import threading
+import uuid
 from collections.abc import Callable, Mapping
 from concurrent import futures
 
@@ -145,22 +146,30 @@ def _merging(function: Callable, batching: Message | None) -> tuple[Callable, di
         return function, dtypes
     ((name, spec),) = specs.items()
     outputs = sorted(function.structured_outputs)
+    queue = str(uuid.uuid4())  # else two servers in one process would answer each other's requests
 
-    @tf.nondifferentiable_batch_function(
-        num_batch_threads=batching.num_batch_threads.value,
-        max_batch_size=batching.max_batch_size.value,
-        batch_timeout_micros=batching.batch_timeout_micros.value,
-        allowed_batch_sizes=list(batching.allowed_batch_sizes),
-        max_enqueued_batches=batching.max_enqueued_batches.value,
-        autograph=False,
-    )
-    def merged(values: tf.Tensor) -> list[tf.Tensor]:
+    @tf.function(input_signature=[spec])
+    def run(values: tf.Tensor) -> list[tf.Tensor]:
         answers = function(**{name: values})
         return [answers[output] for output in outputs]
 
+    concrete = run.get_concrete_function()
+
     @tf.function(input_signature=[spec])
     def one(values: tf.Tensor) -> dict[str, tf.Tensor]:
-        return dict(zip(outputs, merged(values), strict=True))
+        merged = tf.raw_ops.BatchFunction(
+            in_tensors=[values],
+            captured_tensors=concrete.captured_inputs,
+            f=concrete,
+            Tout=[output.dtype for output in concrete.outputs],
+            num_batch_threads=batching.num_batch_threads.value,
+            max_batch_size=batching.max_batch_size.value,
+            batch_timeout_micros=batching.batch_timeout_micros.value,
+            allowed_batch_sizes=list(batching.allowed_batch_sizes),
+            max_enqueued_batches=batching.max_enqueued_batches.value,
+            shared_name=queue,
+        )
+        return dict(zip(outputs, merged, strict=True))
 
     return (lambda **inputs: one(inputs[name])), dtypes
 

@@ -26,7 +26,7 @@ def to_tflite(model: keras.Model, config: ModelConfig, precision: str) -> bytes:
             TensorFlow Lite has no Fourier transform back from complex numbers.
         config: Of the same.
         precision: How weights are stored. "float16": half the size. "int8": a quarter; activations stay float32,
-            since with 8 bits for them, too, embeddings point elsewhere (WORKSPACE.md has the numbers).
+            since with 8 bits for them, too, the embeddings of the demo's model point elsewhere.
 
     Raises:
         InputError: No such precision.

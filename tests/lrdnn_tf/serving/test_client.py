@@ -149,12 +149,13 @@ def test_no_image_gives_no_answers(model, local_model):
         assert (found.embeddings.shape, found.classes.shape, found.scores.shape) == ((0, 128), (0, 12), (0, 12))
 
 
-def test_requests_that_are_merged_get_their_own_answers(export_dir, local_model, crops, tmp_path):
+def test_requests_that_are_merged_get_their_own_answers(export_dir, identity_export, local_model, crops, tmp_path):
     (tmp_path / "batching.config").write_text(
         "max_batch_size { value: 8 } batch_timeout_micros { value: 20000 } max_enqueued_batches { value: 64 }"
         " num_batch_threads { value: 1 } allowed_batch_sizes: 4 allowed_batch_sizes: 8"
     )
-    with LoopbackServer(export_dir, read_batching(tmp_path / "batching.config")) as server:
+    batching = read_batching(tmp_path / "batching.config")
+    with LoopbackServer(identity_export, batching), LoopbackServer(export_dir, batching) as server:
         for protocol in PROTOCOLS:
             with client_of(server, protocol) as client:
                 assert client.describe() == local_model.describe()
@@ -248,6 +249,7 @@ def test_what_speaks_another_protocol_is_no_server(server):
     [
         ("assertion failed: [9x9] [pixels, too many]\n\t [[{{node map/Assert}}]]", "9x9 pixels, too many"),
         ("2 root error(s) found.\n  (0) INVALID_ARGUMENT: Invalid PNG data\n\t [[{{node d}}]]", "Invalid PNG data"),
+        ('Graph execution error:\n\nDetected at node a defined at:\n  File "b.py", line 1\n\nIt is so.\n', "It is so."),
         ("plain words", "plain words"),
     ],
 )  # fmt: skip
