@@ -1,5 +1,7 @@
 import json
 
+import pytest
+
 from experiments.benchmarks import search, serving
 
 
@@ -14,6 +16,7 @@ def test_search_in_small_finds_what_its_reference_finds(capsys):
     assert min(result["ours_s"], result["reference_s"], result["filtered_s"], result["peak_mb"]) > 0
 
 
+@pytest.mark.slow
 def test_serving_in_small_measures_every_way_to_ask(capsys):
     options = serving.SMALL | {"height": 64, "width": 32, "pose_width": 0.1, "bilinear_dim": 128}
     result = serving.run_benchmark(requests=2, clients=4, model_options=options)

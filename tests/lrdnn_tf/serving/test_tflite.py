@@ -9,7 +9,10 @@ from lrdnn_tf.serving.tflite import embed_by_tflite
 from pose_pretrain.errors import InputError
 
 
-@pytest.mark.parametrize("phase, precision, least", [("identity", "int8", 0.99), ("fusion", "float16", 0.999)])
+@pytest.mark.parametrize(
+    "phase, precision, least",
+    [("identity", "int8", 0.99), pytest.param("fusion", "float16", 0.999, marks=pytest.mark.slow)],
+)
 def test_embeddings_stay_where_they_were(trained_run, tiny_dataset, tmp_path, phase, precision, least):
     model, config = runs.load_model(trained_run, phase)
     images = next(iter(evaluation_batches(tiny_dataset, "query", config.height, config.width, 6))).numpy()
