@@ -57,13 +57,13 @@ def commands(run_dir: pathlib.Path, size: Size, started_at: float) -> Iterator[s
         f"{train} --phase=fusion --epochs={size.fusion_epochs} --bilinear_dim={size.bilinear_dim}"
         " --bilinear_method=outer_product"
     )
+    yield f"lrdnn_tf.evaluate --run_dir={run_dir} --data_dir={people} --started_at={started_at:.0f}"
     yield f"lrdnn_tf.export --run_dir={run_dir} --phase=fusion"
     query = min((raw / "market1501/query").glob("*.jpg"))
     yield (
         f"lrdnn_tf.search --model={run_dir}/export/1 --gallery={raw}/market1501/bounding_box_test --query={query}"
         f" --out_dir={run_dir}/search"
     )
-    yield f"lrdnn_tf.evaluate --run_dir={run_dir} --data_dir={people} --started_at={started_at:.0f}"
 
 
 def run(run_dir: pathlib.Path, size: Size) -> None:
