@@ -73,7 +73,9 @@ def load_imagenet_weights(network: keras.Model, weights: str) -> None:
 
 
 def save_pose_network(network: keras.Model, pose_dir: str | os.PathLike, config: dict) -> None:
-    """Writes model.weights.h5 and config.json into pose_dir, each under a temporary name first.
+    """Writes a network that was not trained by `pose_pretrain.train.pretrain` as that would, for fusion to start from.
+
+    model.weights.h5 and config.json appear in pose_dir whole, each under a temporary name first.
 
     Args:
         network: The trained network.
@@ -87,7 +89,7 @@ def save_pose_network(network: keras.Model, pose_dir: str | os.PathLike, config:
 
 
 def load_pose_network(pose_dir: str | os.PathLike, height: int | None, width: int | None) -> keras.Model:
-    """Loads what save_pose_network wrote, at any input size.
+    """Loads a trained pose network, at any input size.
 
     Raises:
         InputError: pose_dir does not hold a trained pose network, or its files are damaged.
@@ -106,7 +108,7 @@ def load_pose_network(pose_dir: str | os.PathLike, height: int | None, width: in
 
 
 def read_pose_width(pose_dir: str | os.PathLike) -> float:
-    """The pose_width of the network that save_pose_network wrote.
+    """The pose_width of a trained pose network.
 
     Raises:
         InputError: pose_dir does not hold a pose network, or its config.json is damaged.
