@@ -114,7 +114,7 @@ def run_benchmark(
     pose_width: float = 1.0,
     bilinear_dim: int = 8192,
     batch_size: int = 16,
-    steps: int = 3,
+    steps: int = 2,
     repeats: int = 3,
     jit_compile: bool = False,
     peak_tflops: float | None = None,
@@ -179,7 +179,7 @@ if __name__ == "__main__":
     flags.DEFINE_float("pose_width", 1.0, "Factor on the channels of the pose network.")
     flags.DEFINE_integer("bilinear_dim", 8192, "Length of the fused descriptor.")
     flags.DEFINE_integer("batch_size", 16, "Images a step.", lower_bound=1)
-    flags.DEFINE_integer("steps", 3, "Steps of each measurement.", lower_bound=1)
+    flags.DEFINE_integer("steps", 2, "Steps of each measurement.", lower_bound=1)
     flags.DEFINE_integer("repeats", 3, "Measurements, of which the median counts.", lower_bound=1)
     flags.DEFINE_enum("precision", "auto", PRECISIONS, "Number format.")
     flags.DEFINE_bool("jit_compile", False, "Whether XLA compiles the training step.")
