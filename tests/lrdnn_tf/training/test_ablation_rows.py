@@ -10,11 +10,13 @@ import tensorflow as tf
 from lrdnn_tf import runs
 from lrdnn_tf.config import TrainingConfig
 from lrdnn_tf.evaluate import evaluate
+from lrdnn_tf.evaluation.results import Settings
 from lrdnn_tf.export import export
 from lrdnn_tf.model.lrdnn import POSE_BRANCH, build_model
 from lrdnn_tf.training.loop import train_phase
 from lrdnn_tf.training.phases import load_start_weights, phase_config
 from pose_pretrain.errors import InputError
+from pose_pretrain.fit import Runtime
 from pose_pretrain.network import load_pose_network
 
 TWO_STEPS = TrainingConfig(epochs=1, batch_size=12)
@@ -32,7 +34,7 @@ ROWS = {
 def train(phase, dataset, run_dir, start_from, options, training=TWO_STEPS):
     size = {"backbone": "small", "height": 64, "width": 32} if phase == "identity" else {"bilinear_dim": 64}
     config = phase_config(phase, dataset, start_from, True, size | options)
-    return train_phase(phase, dataset, run_dir, config, training, start_from=start_from)
+    return train_phase(phase, dataset, run_dir, config, training, Runtime(checkpoint_seconds=0), start_from=start_from)
 
 
 @pytest.mark.slow
@@ -43,7 +45,7 @@ def test_a_row_trains_is_evaluated_exported_and_loaded(row, trained_run, tiny_da
     train(phase, tiny_dataset, run_dir, trained_run, options)
     assert runs.trained_phases(run_dir) == [phase]
 
-    summary = evaluate(run_dir, tiny_dataset.path, k1=6, k2=2)
+    summary = evaluate(run_dir, tiny_dataset.path, settings=Settings(k1=6, k2=2))
     assert summary["phases"][phase]["method"] == row.partition(",")[0]
     assert 0 < summary["phases"][phase]["mAP"] <= 1
     assert (run_dir / "report/index.html").is_file()
@@ -65,10 +67,10 @@ def test_a_fusion_that_starts_from_another_run_goes_on_where_it_was_killed(
     train("fusion", tiny_dataset, whole, trained_run, {}, two_epochs)
 
     with monkeypatch.context() as patch:
-        patch.setattr("lrdnn_tf.training.loop.save_weights", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr("lrdnn_tf.training.loop.save_trained", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             train("fusion", tiny_dataset, broken, trained_run, {}, two_epochs)
-    newest = sorted((broken / "fusion/checkpoints").glob("ckpt-2*"))
+    newest = sorted((broken / "fusion/checkpoints").glob("ckpt-4*"))
     assert newest
     for file in newest:
         file.unlink()
