@@ -6,6 +6,7 @@ that a run that goes on from epoch k sees the batches that it would have seen ha
 """
 
 import dataclasses
+import math
 import pathlib
 from collections.abc import Callable, Iterator, Sequence
 
@@ -22,6 +23,7 @@ from pose_pretrain.errors import InputError
 
 _READ = 1024  # records parsed at a time
 _READY = 4  # batches prepared ahead; left to itself, TensorFlow holds gigabytes of them
+_AT_ONCE = 8  # images that one call of a map prepares: the calls took as long as the augmentation
 _JPEG = b"\xff\xd8\xff"  # how such a file begins
 
 
@@ -106,6 +108,7 @@ def training_batches(
         raise InputError(f"batch_size={batch_size}: must be between 1 and the {examples} training images")
     length = examples // batch_size * batch_size
     own_size = batch_size // part[1]
+    group = math.gcd(own_size, _AT_ONCE)
     names = ["identity", *(task.name for task in dataset.attributes)]
     labels = tf.constant(np.column_stack([records.label, records.attributes]))
     pixels_of = _cached_pixels(records) if cache_images else lambda index: decode_pixels(records.images[index])
@@ -123,18 +126,23 @@ def training_batches(
         places = tf.reshape(tf.range(length), [-1, batch_size])
         done = tf.where(epoch == first_epoch, first_step, 0)
         own = tf.reshape(places[done:, part[0] * own_size : (part[0] + 1) * own_size], [-1])
+        own = tf.reshape(own, [-1, group])
         return tf.data.Dataset.from_tensor_slices((tf.gather(draw_order(order_seed), own), tf.gather(draws, own)))
 
     # Images of one size, as Market-1501's, are resized as a batch: resized one by one they would all be copied into
     # the batch afterwards, and by then they are many times larger.
     shape = _shared_shape(records.images)
 
-    def load(index: tf.Tensor, draws: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    def load_one(index: tf.Tensor, draws: tf.Tensor) -> tf.Tensor:
         pixels = tf.ensure_shape(pixels_of(index), shape or (None, None, 3))
         pixels = augment.flip_and_crop(pixels, draws[: augment.FLIP_AND_CROP_DRAWS])
-        return pixels if shape else resize_image(pixels, height, width), index, draws
+        return pixels if shape else resize_image(pixels, height, width)
 
-    def finish(images: tf.Tensor, indices: tf.Tensor, draws: tf.Tensor) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
+    def load(indices: tf.Tensor, draws: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        return tf.stack([load_one(indices[i], draws[i]) for i in range(group)]), indices, draws
+
+    def finish(*groups: tf.Tensor) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
+        images, indices, draws = (tf.reshape(each, [own_size, *each.shape[2:]]) for each in groups)
         if shape:
             images = resize_image(images, height, width)
         if random_erasing:
@@ -145,7 +153,7 @@ def training_batches(
         tf.data.Dataset.counter(first_epoch, dtype=tf.int32)
         .flat_map(epoch_order)
         .map(load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-        .batch(own_size, drop_remainder=True)
+        .batch(own_size // group, drop_remainder=True)
         .map(finish, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
         .prefetch(_READY)
     )

@@ -5,8 +5,6 @@ Bilinear Pooling" (EMNLP 2016). The count sketch of an outer product is the circ
 count sketches of its factors (Pham and Pagh, 2013), which is a product in the frequency domain.
 """
 
-from collections.abc import Callable
-
 import numpy as np
 import tensorflow as tf
 import tf_keras as keras
@@ -111,8 +109,27 @@ def _pool_spectra(signed: list[tf.Tensor], buckets: list[tf.Tensor], size: int) 
     Returns:
         float32 [B, size].
     """
-    sketches = [_scatter(values, where, size) for values, where in zip(signed, buckets, strict=True)]
-    return _summed_convolution(size)(*sketches)
+    buckets = [tf.convert_to_tensor(where) for where in buckets]
+
+    def inverse(spectrum: tf.Tensor) -> tf.Tensor:
+        return tf.signal.irfft(spectrum, fft_length=[size])
+
+    # The slope of a convolution is a correlation, which is a convolution with the upstream slope turned around: so its
+    # spectrum is conjugated once, and what comes back is read from the other end. TensorFlow's own slope of rfft makes
+    # several passes over all positions more.
+    @tf.custom_gradient
+    def pool(first: tf.Tensor, second: tf.Tensor):
+        spectra = [tf.signal.rfft(_scatter(*each, size)) for each in zip((first, second), buckets, strict=True)]
+
+        def gradient(upstream: tf.Tensor) -> list[tf.Tensor]:
+            spectrum = tf.math.conj(tf.signal.rfft(upstream))[:, None]
+            spectrum = tf.repeat(spectrum, first.shape[1], axis=1)  # faster than broadcasting
+            others = zip(buckets, reversed(spectra), strict=True)
+            return [tf.gather(inverse(spectrum * other), -where % size, axis=-1) for where, other in others]
+
+        return inverse(tf.reduce_sum(spectra[0] * spectra[1], axis=1)), gradient
+
+    return pool(*signed)
 
 
 def _pool_outer_products(signed: list[tf.Tensor], buckets: list[tf.Tensor], size: int) -> tf.Tensor:
@@ -134,26 +151,6 @@ def _scatter(values: tf.Tensor, buckets: tf.Tensor, size: int) -> tf.Tensor:
         by_channel = tf.transpose(tf.reshape(values, [-1, channels]))
         sums = tf.transpose(tf.math.unsorted_segment_sum(by_channel, buckets, size))
     return tf.reshape(sums, [-1, *leading, size])
-
-
-def _summed_convolution(size: int) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
-    """Of two [B, positions, size]: the circular convolution of their last axes, summed over positions, [B, size]."""
-
-    def inverse(spectrum: tf.Tensor) -> tf.Tensor:
-        return tf.signal.irfft(spectrum, fft_length=[size])
-
-    # The slope of a convolution is a correlation; TensorFlow's own slope of rfft makes several passes more.
-    @tf.custom_gradient
-    def convolve(first: tf.Tensor, second: tf.Tensor):
-        spectra = tf.signal.rfft(first), tf.signal.rfft(second)
-
-        def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            spectrum = tf.repeat(tf.signal.rfft(upstream)[:, None], first.shape[1], axis=1)  # faster than broadcasting
-            return inverse(spectrum * tf.math.conj(spectra[1])), inverse(spectrum * tf.math.conj(spectra[0]))
-
-        return inverse(tf.reduce_sum(spectra[0] * spectra[1], axis=1)), gradient
-
-    return convolve
 
 
 def _signed_root_unit(x: tf.Tensor) -> tf.Tensor:
