@@ -123,9 +123,8 @@ def _pool_spectra(signed: list[tf.Tensor], buckets: list[tf.Tensor], size: int) 
 
         def gradient(upstream: tf.Tensor) -> list[tf.Tensor]:
             spectrum = tf.math.conj(tf.signal.rfft(upstream))[:, None]
-            spectrum = tf.repeat(spectrum, first.shape[1], axis=1)  # faster than broadcasting
             others = zip(buckets, reversed(spectra), strict=True)
-            return [tf.gather(inverse(spectrum * other), -where % size, axis=-1) for where, other in others]
+            return [_gather(inverse(spectrum * other), -where % size) for where, other in others]
 
         return inverse(tf.reduce_sum(spectra[0] * spectra[1], axis=1)), gradient
 
@@ -151,6 +150,15 @@ def _scatter(values: tf.Tensor, buckets: tf.Tensor, size: int) -> tf.Tensor:
         by_channel = tf.transpose(tf.reshape(values, [-1, channels]))
         sums = tf.transpose(tf.math.unsorted_segment_sum(by_channel, buckets, size))
     return tf.reshape(sums, [-1, *leading, size])
+
+
+def _gather(sketches: tf.Tensor, buckets: tf.Tensor) -> tf.Tensor:
+    """The inverse way of `_scatter`: [..., size] to [..., channels]."""
+    size, channels = sketches.shape[-1], buckets.shape[0]
+    if channels < size // _FEW_CHANNELS:
+        return tf.gather(sketches, buckets, axis=-1)
+    by_bucket = tf.transpose(tf.reshape(sketches, [-1, size]))
+    return tf.reshape(tf.transpose(tf.gather(by_bucket, buckets)), [-1, *sketches.shape[1:-1], channels])
 
 
 def _signed_root_unit(x: tf.Tensor) -> tf.Tensor:
