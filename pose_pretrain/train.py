@@ -20,7 +20,7 @@ from pose_pretrain.callbacks import Due
 from pose_pretrain.decode import find_keypoints
 from pose_pretrain.errors import InputError
 from pose_pretrain.evaluate import PoseScores, boxes_in_crops, evaluate, final_maps, report
-from pose_pretrain.fit import Runtime, TrainingModel, fit, save_trained
+from pose_pretrain.fit import Runtime, TrainingModel, fit, save_trained, with_synchronized_batch_norms
 from pose_pretrain.loss import map_loss, weighted_targets
 from pose_pretrain.network import (
     STAGES,
@@ -116,6 +116,8 @@ def pretrain(
 def _fit(dataset: PoseDataset, pose_dir: pathlib.Path, config: PoseConfig, runtime: Runtime) -> keras.Model:
     keras.utils.set_random_seed(config.seed)
     network = build_pose_network(config.height, config.width, config.pose_width)
+    if runtime.strategy.num_replicas_in_sync > 1:
+        network = with_synchronized_batch_norms(network)
     if not has_begun(pose_dir):
         load_imagenet_weights(network, config.imagenet_weights)
     if runtime.is_chief:

@@ -19,11 +19,10 @@ from lrdnn_tf.model.lrdnn import EMBEDDING, IDENTITY, POSE_BRANCH, build_model
 from lrdnn_tf.training.channel_log import ChannelWeightsLog
 from lrdnn_tf.training.losses import KnownAccuracy, known_cross_entropy, loss_weights, triplet_loss
 from lrdnn_tf.training.phases import load_start_weights
-from lrdnn_tf.training.runtime import with_synchronized_batch_norms
 from lrdnn_tf.training.schedule import LearningRate
 from lrdnn_tf.training.watching import Retrieval, TrainingImages, write_hyperparameters
 from pose_pretrain.errors import InputError
-from pose_pretrain.fit import Runtime, TrainingModel, fit, save_trained
+from pose_pretrain.fit import Runtime, TrainingModel, fit, save_trained, with_synchronized_batch_norms
 from pose_pretrain.training_files import CONFIG_FILE, has_begun, refuse_other_config, write_json
 
 _SHOWN = {"loss": "{:.3f}", "identity_accuracy": "{:.1%}"}

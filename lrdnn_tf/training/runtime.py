@@ -68,21 +68,6 @@ def _workers() -> int:
     return len(workers)
 
 
-def with_synchronized_batch_norms(model: keras.Model) -> keras.Model:
-    """The same model, its BatchNorms over the batch of all devices and not over a device's part.
-
-    So a training over several devices learns what one learns from the same batch.
-    """
-
-    def rebuilt(layer: keras.layers.Layer) -> keras.layers.Layer:
-        changed = {"synchronized": True} if isinstance(layer, keras.layers.BatchNormalization) else {}
-        return layer.__class__.from_config(layer.get_config() | changed)
-
-    synchronized = keras.models.clone_model(model, clone_function=rebuilt)
-    synchronized.set_weights(model.get_weights())
-    return synchronized
-
-
 def read_steps(text: str | None) -> tuple[int, int] | None:
     """ "10,20" as (10, 20): the first and the last step of a trace."""
     if text is None:
