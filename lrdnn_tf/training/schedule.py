@@ -35,4 +35,4 @@ class LearningRate(keras.optimizers.schedules.LearningRateSchedule):
         return training.learning_rate * factor * tf.minimum(1.0, (step + 1) / max(warm_up, 1))
 
     def get_config(self):
-        raise NotImplementedError("a schedule is made from config.json, not from a saved optimizer")
+        return {"training": self.training, "steps": self.steps}

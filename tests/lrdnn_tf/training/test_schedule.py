@@ -31,6 +31,12 @@ def test_cosine_falls_from_the_full_rate_to_nothing():
     assert cosine[-1] < 1e-5
 
 
+def test_a_schedule_can_be_made_again_from_its_config():
+    rate = LearningRate(TrainingConfig(epochs=3, schedule="cosine"), STEPS)
+    again = LearningRate.from_config(rate.get_config())
+    assert float(again(7)) == float(rate(7))
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
