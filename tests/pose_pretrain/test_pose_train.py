@@ -82,6 +82,7 @@ def test_a_trained_run_is_not_trained_again(trained, pose_dataset, monkeypatch, 
     np.testing.assert_array_equal(weights_of(network), weights_of(trained[1]))
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_to_the_same_weights(trained, pose_dataset, tmp_path, monkeypatch):
     save = Checkpoints.on_epoch_end
 
