@@ -2,7 +2,7 @@
 
 runs/NAME/PHASE/config.json         the model, the training and where they came from
 runs/NAME/PHASE/model.weights.h5    the trained weights, there only once the phase is complete
-runs/NAME/PHASE/checkpoints/        the newest epochs, which an interrupted phase goes on from
+runs/NAME/PHASE/checkpoints/        the newest states, which an interrupted phase goes on from
 runs/NAME/PHASE/metrics.csv         losses and accuracies, one line an epoch
 runs/NAME/PHASE/tensorboard/        the same as curves
 """

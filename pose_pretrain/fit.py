@@ -75,8 +75,9 @@ class TrainingModel(keras.Model):
         gradients = list(optimizer.aggregate_gradients(gradients))  # over the replicas
         self.optimizer.apply_gradients(gradients, skip_gradients_aggregation=True)
         norm = tf.linalg.global_norm([gradient for gradient, _ in gradients])
-        # A step that overflows in float16 is not taken, and its infinite norm does not count.
-        self.gradient_norm.update_state(norm, tf.cast(tf.math.is_finite(norm), tf.float32))
+        # A step that overflows in float16 is not taken, and its norm does not count; infinity times 0 would be NaN.
+        finite = tf.math.is_finite(norm)
+        self.gradient_norm.update_state(tf.where(finite, norm, 0.0), tf.cast(finite, tf.float32))
         return self.compute_metrics(images, labels, outputs, sample_weight)
 
 

@@ -1,7 +1,7 @@
 """Pose pretraining from a converted dataset to weights: `pretrain`.
 
 runs/NAME/pose/config.json          the network and how it was trained
-runs/NAME/pose/model.weights.h5   the trained weights, there only once training is complete
+runs/NAME/pose/model.weights.h5     the trained weights, there only once training is complete
 runs/NAME/pose/checkpoints/         the newest states, which an interrupted training goes on from
 runs/NAME/pose/metrics.csv          the loss and its parts per stage and stream, a line an epoch
 runs/NAME/pose/tensorboard/         the same as curves, with overlays

@@ -41,7 +41,7 @@ def train_phase(
     score: Callable[[keras.Model], Mapping[str, float]] | None = None,
     score_every: int = 1,
 ) -> pathlib.Path:
-    """Trains one phase and leaves it in run_dir/PHASE; goes on from the last epoch when it was interrupted.
+    """Trains one phase and leaves it in run_dir/PHASE; goes on from its newest checkpoint when it was interrupted.
 
     Args:
         phase: "identity", "attributes" or "fusion".

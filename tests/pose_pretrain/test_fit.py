@@ -140,6 +140,12 @@ def test_the_gradient_norm_is_that_of_the_gradient(tmp_path):
     assert float(model.gradient_norm.result()) == pytest.approx(float(norm), rel=1e-5)
 
 
+def test_the_norm_of_a_gradient_that_overflows_does_not_count():
+    model = line_model()
+    overflowing = tf.data.Dataset.from_tensors((tf.ones([BATCH, 1]), tf.fill([BATCH, 1], float("inf"))))
+    assert model.fit(overflowing, verbose=0).history["gradient_norm"] == [0]
+
+
 def test_the_three_newest_states_are_kept(tmp_path):
     train(tmp_path)
     assert sorted(path.name for path in (tmp_path / "checkpoints").glob("*.index")) == [
