@@ -38,8 +38,9 @@ with _native_stderr_dropped():
 def run(main: Callable[[], None]) -> None:
     """Parses the absl flags and calls main.
 
-    An InputError, or a file that the system will not open or write, ends in one line on stderr and exit code 1; so
-    does Ctrl-C, with 130, and a training that SIGTERM stopped, with 143. Every other exception keeps its traceback.
+    A flag that does not exist or cannot have its value, an InputError, or a file that the system will not open or
+    write, ends in one line on stderr and exit code 1; so does Ctrl-C, with 130, and a training that SIGTERM stopped,
+    with 143. Every other exception keeps its traceback.
     """
 
     def guarded(argv: list[str]) -> None:
@@ -61,7 +62,27 @@ def run(main: Callable[[], None]) -> None:
         except KeyboardInterrupt:
             _end("interrupted", 130)
 
-    app.run(guarded)
+    app.run(guarded, flags_parser=_parse)
+
+
+def _parse(argv: list[str]) -> list[str]:
+    try:
+        return flags.FLAGS(argv)
+    except flags.UnrecognizedFlagError as error:
+        _end(f"error: no flag --{error.flagname}: there are {', '.join(_own_flags())}", 1)
+    except flags.Error as error:
+        _end(f"error: {' '.join(str(error).split())}", 1)
+
+
+def _own_flags() -> list[str]:
+    """Those of ours, without the ones that absl and the libraries bring."""
+    modules = flags.FLAGS.flags_by_module_dict().items()
+    return [
+        f"--{flag.name}"
+        for module, its in modules
+        if not module.startswith(("absl", "tensorflow", "tf_keras"))
+        for flag in its
+    ]
 
 
 def _end(line: str, code: int) -> None:

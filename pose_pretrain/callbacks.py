@@ -146,9 +146,10 @@ class Progress(keras.callbacks.Callback):
     ):
         super().__init__()
         self.name, self.epochs, self.batch_size, self.shown = name, epochs, batch_size, shown
-        self.total = epochs * steps * batch_size
+        self.per_epoch = steps * batch_size
+        self.total = epochs * self.per_epoch
         self.done = (epoch * steps + step) * batch_size
-        self.images = (steps - step) * batch_size
+        self.images = self.per_epoch - step * batch_size
 
     def on_train_begin(self, logs=None):
         self.bar = tqdm(
@@ -168,6 +169,9 @@ class Progress(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         logs["images_per_second"] = self.images / (time.perf_counter() - self.epoch_started)
+        # Of the whole epoch, also where a kill cut it in two: the sum over epochs is the time that training took.
+        logs["seconds"] = self.per_epoch / logs["images_per_second"]
+        self.images = self.per_epoch
         values = [f"{name.replace('_', ' ')} {form.format(logs[name])}" for name, form in self.shown.items()]
         line = "  ".join([f"epoch {epoch + 1}/{self.epochs}", *values])
         self.bar.set_postfix_str(line)

@@ -58,8 +58,22 @@ def note_start(folder: pathlib.Path, steps_done: int) -> None:
         "versions": {"python": platform.python_version()} | {name: metadata.version(name) for name in _LIBRARIES},
         "precision": keras.mixed_precision.global_policy().name,
         "devices": [device.name for device in tf.config.list_logical_devices()],
+        "machine": machine(),
     }
     write_json(path, {"starts": [*starts, start]})
+
+
+def machine() -> str:
+    """The GPUs that TensorFlow sees, or else the processor, in words: "2 cores of Intel(R) Xeon(R) ..."."""
+    details = tf.config.experimental.get_device_details
+    gpus = [details(gpu).get("device_name", "GPU") for gpu in tf.config.list_physical_devices("GPU")]
+    if gpus:
+        return ", ".join(gpus)
+    info = pathlib.Path("/proc/cpuinfo")  # Linux; platform.processor() says "x86_64" there
+    lines = info.read_text().splitlines() if info.is_file() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    name = names[0] if names else platform.processor() or platform.machine()
+    return f"{os.cpu_count()} cores of {name}"
 
 
 def _git_revision() -> str | None:

@@ -1,0 +1,16 @@
+"""How long the compact bilinear descriptor has to be: python -m experiments.studies.bilinear_dim --dataset=..."""
+
+from experiments.tables import binary
+from experiments.tables.rows import LRDNN, Table, variant
+
+DIMS = (512, 1024, 2048, 4096, 8192, 16384)
+TABLE = Table(
+    "bilinear_dim",
+    "The dimension D of compact bilinear pooling",
+    tuple(variant(LRDNN, f"D = {dim:,}", f"lrdnn_dim_{dim}", f"--bilinear_dim={dim}") for dim in DIMS),
+    compared={f"D = {dim:,}": ("D = 512",) for dim in DIMS[1:]},
+    text="The paper gives no D; 8,192 is that of Gao et al. (2016).",
+)
+
+if __name__ == "__main__":
+    binary.run(TABLE)

@@ -1,0 +1,194 @@
+"""What a table says: NAME_DATASET.csv with a line per row and seed, .md with means and spreads, .png."""
+
+import json
+import pathlib
+import shlex
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from experiments.tables import plan
+from experiments.tables.plan import Place
+from experiments.tables.rows import DATASETS, RENDERED, Row, Score, Table
+from pose_pretrain.training_files import ENVIRONMENT_FILE, read_json
+
+_TITLES = {"market1501": "Market-1501", "dukemtmc": "DukeMTMC-reID", "rendered": "the built-in dataset"}
+_SCORES = {
+    "rank-1": "rank1",
+    "mAP": "mAP",
+    "rank-1 re-ranked": "rank1_reranked",
+    "mAP re-ranked": "mAP_reranked",
+    "attributes": "mean_attribute_accuracy",
+}
+_COLUMNS = ("row", "seed", *_SCORES, "minutes", "revision", "machine", "command")
+_COLOUR, _GRAY = "#0f766e", "#5b6776"
+
+
+def measured(rows: Sequence[Row], seeds: Sequence[int], place: Place) -> pd.DataFrame:
+    """A line for each row and seed whose measurement is there.
+
+    Returns:
+        Columns row, seed; rank-1, mAP, rank-1 re-ranked, mAP re-ranked, attributes (mean accuracy), in percent;
+        minutes of training of the row's own phase by the clock; git revision, machine and command.
+    """
+    lines = []
+    for row in rows:
+        for seed in seeds:
+            path = plan.summary(row, seed, place)
+            if path.is_file():
+                scores = json.loads(path.read_text())["phases"][row.phase]
+                values = {column: scores[key] for column, key in _SCORES.items()}
+                percent = {column: None if value is None else 100 * value for column, value in values.items()}
+                lines.append({"row": row.name, "seed": seed, **percent, **_training(row, seed, place)})
+    return pd.DataFrame(lines, columns=_COLUMNS)
+
+
+def _training(row: Row, seed: int, place: Place) -> dict[str, object]:
+    folder = plan.weights(row, seed, place).parent
+    epochs = pd.read_csv(folder / "metrics.csv")
+    last = read_json(folder / ENVIRONMENT_FILE)["starts"][-1]
+    return {
+        "minutes": epochs["seconds"].sum() / 60,
+        "revision": last["git_revision"],
+        "machine": last.get("machine"),
+        "command": last["command"],
+    }
+
+
+def write(table: Table, rows: Sequence[Row], seeds: Sequence[int], place: Place, results: pathlib.Path, command: str):
+    """Writes RESULTS/NAME_DATASET.csv, .md and .png of what is measured so far; nothing where nothing is.
+
+    Returns:
+        The path of the page, or None.
+    """
+    lines = measured(rows, seeds, place)
+    if lines.empty:
+        return None
+    results.mkdir(parents=True, exist_ok=True)
+    name = f"{table.name}_{place.dataset}"
+    _whole(results / f"{name}.csv", lambda path: lines.to_csv(path, index=False, float_format="%.2f"))
+    _whole(results / f"{name}.png", lambda path: draw(lines, table, place.dataset).savefig(path, dpi=120))
+    text = markdown(lines, table, rows, place, command, f"{name}.png")
+    _whole(results / f"{name}.md", lambda path: path.write_text(text))
+    return results / f"{name}.md"
+
+
+def _whole(path: pathlib.Path, write_to) -> None:
+    """Under a temporary name first, so that a kill leaves the former page."""
+    temporary = path.with_name(f"writing.{path.name}")
+    write_to(temporary)
+    temporary.replace(path)
+
+
+def markdown(lines: pd.DataFrame, table: Table, rows: Sequence[Row], place: Place, command: str, picture: str) -> str:
+    """The page."""
+    papers = [dataset for dataset in DATASETS if any(dataset in row.paper for row in rows)]
+    if place.dataset != RENDERED:
+        papers = [dataset for dataset in papers if dataset == place.dataset]
+    there = [row for row in rows if row.name in set(lines["row"])]
+    parts = [f"# {table.title}, on {_TITLES[place.dataset]}", f"Printed by `{command}`."]
+    parts += [table.text] if table.text else []
+    parts += [
+        "In percent, mean ± standard deviation over the seeds; minutes are those of the row's own phase."
+        + (" The paper's columns are copied from the paper, not measured here." if papers else ""),
+        _scores(lines, there, papers),
+        f"![{table.title}]({picture})",
+    ]
+    if differences := _differences(lines, table, there, papers):
+        parts += ["How much more mAP than another row, within each seed:", differences]
+    if table.others:
+        parts += ["Others, as the paper quotes them (rank-1 / mAP), not measured here:", _others(table)]
+    parts += [_made_by(lines), f"The commands of seed {lines['seed'].min()}:", _commands(lines, there, place)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _scores(lines: pd.DataFrame, rows: Sequence[Row], papers: Sequence[str]) -> str:
+    columns = [column for column in _SCORES if lines[column].notna().any()]
+    head = ["row", "seeds", *columns, *(f"the paper, {_TITLES[dataset]}" for dataset in papers), "minutes"]
+    body = []
+    for row in rows:
+        of_row = lines[lines["row"] == row.name]
+        cells = [mean_and_spread(of_row[column]) for column in columns]
+        cells += [_score(row.paper.get(dataset)) for dataset in papers]
+        body.append([row.name, str(len(of_row)), *cells, f"{of_row['minutes'].mean():.1f}"])
+    return _grid(head, body)
+
+
+def _differences(lines: pd.DataFrame, table: Table, rows: Sequence[Row], papers: Sequence[str]) -> str:
+    by_seed = lines.pivot(index="seed", columns="row", values="mAP")
+    body = []
+    for row in rows:
+        for other in [other for other in rows if other.name in table.compared.get(row.name, ())]:
+            difference = (by_seed[row.name] - by_seed[other.name]).dropna()
+            if difference.empty:
+                continue
+            each = ", ".join(f"{value:+.1f}" for value in difference)
+            theirs = [
+                f"{row.paper[dataset].mean_ap - other.paper[dataset].mean_ap:+.1f}"
+                if dataset in row.paper and dataset in other.paper
+                else "-"
+                for dataset in papers
+            ]
+            body.append([f"{row.name} − {other.name}", mean_and_spread(difference), each, *theirs])
+    head = ["", "difference", "each seed", *(f"the paper, {_TITLES[dataset]}" for dataset in papers)]
+    return _grid(head, body) if body else ""
+
+
+def _others(table: Table) -> str:
+    datasets = [dataset for dataset in DATASETS if any(dataset in scores for scores in table.others.values())]
+    body = [[name, *(_score(scores.get(dataset)) for dataset in datasets)] for name, scores in table.others.items()]
+    return _grid(["method", *(_TITLES[dataset] for dataset in datasets)], body)
+
+
+def _made_by(lines: pd.DataFrame) -> str:
+    revisions = ", ".join(f"`{revision[:12]}`" for revision in lines["revision"].dropna().unique()) or "unknown"
+    machines = "; ".join(lines["machine"].dropna().unique()) or "unknown"
+    return f"Revision {revisions}. Machine: {machines}. {lines['minutes'].sum():.0f} minutes of training in all."
+
+
+def _commands(lines: pd.DataFrame, rows: Sequence[Row], place: Place) -> str:
+    steps = plan.steps(rows, [int(lines["seed"].min())], place)
+    return "\n".join(["```bash", *(f"python -m {shlex.join(step.command)}" for step in steps), "```"])
+
+
+def _grid(head: Sequence[str], body: Sequence[Sequence[str]]) -> str:
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in [head, ["---"] * len(head), *body])
+
+
+def _score(score: Score | None) -> str:
+    if score is None:
+        return "-"
+    return " / ".join("-" if value is None else f"{value:.1f}" for value in score)
+
+
+def mean_and_spread(values: pd.Series) -> str:
+    """Mean ± sample standard deviation of what is not missing."""
+    values = values.dropna()
+    if values.empty:
+        return "-"
+    return f"{values.mean():.1f}" + (f" ± {values.std():.1f}" if len(values) > 1 else "")
+
+
+def draw(lines: pd.DataFrame, table: Table, dataset: str) -> Figure:
+    """Rank-1 and mAP: a dot per seed, a bar at their mean, and a diamond where the paper has a number for it."""
+    names = list(dict.fromkeys(lines["row"]))
+    paper = {row.name: row.paper.get(dataset) for row in table.rows}
+    figure = Figure(figsize=(10, 1.3 + 0.42 * len(names)), layout="constrained")
+    panels = figure.subplots(1, 2, sharey=True)
+    for axes, column, score in zip(panels, ("rank-1", "mAP"), ("rank1", "mean_ap"), strict=True):
+        for place, name in enumerate(names):
+            values = lines.loc[lines["row"] == name, column].to_numpy()
+            axes.plot(values, np.full(len(values), place), "o", color=_COLOUR, alpha=0.55, mec="none", ms=7)
+            axes.plot([values.mean()] * 2, [place - 0.28, place + 0.28], color=_COLOUR, lw=2.5)
+            if paper.get(name):
+                axes.plot(getattr(paper[name], score), place, "D", mfc="none", mec=_GRAY, ms=7)
+        axes.set(xlabel=f"{column} (%)", ylim=(len(names) - 0.5, -0.5))
+        axes.set_yticks(range(len(names)), names)
+        axes.grid(axis="x", color="#e3e7ec")
+        axes.tick_params(length=0)
+        axes.spines[["top", "right", "left"]].set_visible(False)
+    meaning = "dot: a seed, bar: mean" + (", diamond: the paper" if any(paper.values()) else "")
+    figure.suptitle(f"{table.title}, on {_TITLES[dataset]} ({meaning})", fontsize=11)
+    return figure

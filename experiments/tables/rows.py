@@ -1,0 +1,91 @@
+"""The rows of the paper's tables, and what the paper says of them. Which flags a row is: experiments/paper/DATASET/."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from pose_pretrain.errors import InputError
+
+MARKET1501, DUKEMTMC, RENDERED = "market1501", "dukemtmc", "rendered"
+DATASETS = (MARKET1501, DUKEMTMC, RENDERED)
+
+
+class Score(NamedTuple):
+    """Rank-1 and mAP in percent; None where the paper gives none."""
+
+    rank1: float | None
+    mean_ap: float | None
+
+
+class Row(NamedTuple):
+    """A row of a table or study.
+
+    Attributes:
+        name: As people read and type it.
+        folder: Of its run, under the folder of its seed.
+        phase: What it trains and measures.
+        start: The row that its training starts from.
+        flagfile: Its flags, FLAGFILE.flags in experiments/paper/DATASET/.
+        flags: What it changes of those.
+        pose: The pose network of a fusion: "pose", or one of experiments.damage_pose.DAMAGES.
+        paper: What the paper says of it, by dataset.
+    """
+
+    name: str
+    folder: str
+    phase: str
+    start: "Row | None"
+    flagfile: str
+    flags: str = ""
+    pose: str = "pose"
+    paper: Mapping[str, Score] = {}
+
+
+class Table(NamedTuple):
+    """What one command makes.
+
+    Attributes:
+        name: Of its page, and of its module.
+        title: Of its page.
+        rows: In their order.
+        compared: For a row, those rows that its mAP is set against within each seed.
+        others: Methods of others, by the paper, per dataset.
+        text: Paragraphs under the title.
+    """
+
+    name: str
+    title: str
+    rows: tuple[Row, ...]
+    compared: Mapping[str, tuple[str, ...]]
+    others: Mapping[str, Mapping[str, Score]] = {}
+    text: str = ""
+
+
+def _paper(market: tuple[float, float], duke: tuple[float, float] | None) -> dict[str, Score]:
+    return {MARKET1501: Score(*market)} | ({DUKEMTMC: Score(*duke)} if duke else {})
+
+
+B = Row("B", "b", "identity", None, "b", paper=_paper((80.3, 69.8), (74.1, 65.5)))
+B_A = Row("B+A", "b_a", "attributes", B, "b_a", paper=_paper((87.2, 78.4), (82.0, 70.6)))
+B_A_H = Row("B+A+H", "b_a_h", "fusion", B_A, "b_a_h", paper=_paper((88.7, 80.1), (81.4, 71.2)))
+B_A_C = Row("B+A+C", "b_a_c", "fusion", B_A, "b_a_c", paper=_paper((87.4, 79.6), (79.7, 70.9)))
+LRDNN = Row("B+A+H+C", "lrdnn", "fusion", B_A, "lrdnn", paper=_paper((90.4, 82.8), (85.3, 73.2)))
+WITHOUT_CPB = Row(
+    "B+A+H+C without CPB", "lrdnn_without_cpb", "fusion", B_A, "lrdnn_without_cpb", paper=_paper((89.7, 81.5), None)
+)
+
+
+def variant(base: Row, name: str, folder: str, flags: str, pose: str = "pose") -> Row:
+    """A row of a study: another row with other flags or another pose network, of which the paper says nothing."""
+    return base._replace(name=name, folder=folder, flags=flags, pose=pose, paper={})
+
+
+def chosen(table: Table, names: list[str] | None) -> list[Row]:
+    """The rows of those names, in the table's order; all when None.
+
+    Raises:
+        InputError: No such row.
+    """
+    known = [row.name for row in table.rows]
+    if unknown := [name for name in names or () if name not in known]:
+        raise InputError(f"no row {', '.join(map(repr, unknown))} in {table.name}: there are {', '.join(known)}")
+    return [row for row in table.rows if names is None or row.name in names]
