@@ -13,7 +13,7 @@ def _other(market: tuple[float | None, float | None] | None, duke: tuple[float, 
 
 TABLE = Table(
     "table2",
-    "Table 2, LRDNN beside others",
+    "Table 2: LRDNN beside others",
     (LRDNN,),
     compared={},
     others={
@@ -27,6 +27,7 @@ TABLE = Table(
         "MGCAM": _other((83.8, 74.3)),
         "AACN": _other((85.9, 66.9), (76.8, 59.3)),
     },
+    beside_paper=True,
 )
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from experiments.tables.rows import B_A, B_A_C, B_A_H, LRDNN, B, Table
 
 TABLE = Table(
     "table3",
-    "Table 3, ablation of attributes and pose",
+    "Table 3: attributes and pose",
     (B, B_A, B_A_H, B_A_C, LRDNN),
     compared={
         "B+A": ("B",),
@@ -18,6 +18,7 @@ TABLE = Table(
     },
     text="B: identities; A: attributes; H: part confidence maps; C: part affinity maps; all fusions with the channel "
     "parse block.",
+    beside_paper=True,
 )
 
 if __name__ == "__main__":

@@ -8,9 +8,10 @@ from experiments.tables.rows import LRDNN, WITHOUT_CPB, Table
 
 TABLE = Table(
     "table4",
-    "Table 4, ablation of the channel parse block",
+    "Table 4: the channel parse block",
     (LRDNN, WITHOUT_CPB),
     compared={"B+A+H+C": ("B+A+H+C without CPB",)},
+    beside_paper=True,
 )
 
 if __name__ == "__main__":

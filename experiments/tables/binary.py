@@ -3,11 +3,13 @@
 import pathlib
 import shlex
 import sys
+from collections.abc import Sequence
 
 from absl import flags
 
 from experiments.tables import board, page, plan, runner
-from experiments.tables.rows import DATASETS, Table, chosen
+from experiments.tables.plan import Place, Step
+from experiments.tables.rows import DATASETS, Row, Table, chosen
 from lrdnn_tf import binary
 from lrdnn_tf.data.dataset import read_dataset
 from pose_pretrain.errors import InputError
@@ -33,33 +35,59 @@ def run(table: Table) -> None:
 def _main(table: Table) -> None:
     args = flags.FLAGS
     rows, seeds = chosen(table, args.rows), _seeds(args.seeds)
-    place = plan.Place(
+    place = Place(
         args.dataset,
         args.data_dir,
         pathlib.Path(args.out_dir or f"runs/paper/{args.dataset}"),
         args.pose_dir and pathlib.Path(args.pose_dir),
         args.pose_data_dir,
     )
-    steps = plan.steps(rows, seeds, place)
     if args.dry_run:
-        for step in steps:
+        for step in plan.steps(rows, seeds, place):
             print(f"{'# done: ' if runner.is_done(step) else ''}python -m {shlex.join(step.command)}")
         return
     read_dataset(place.data_dir)  # rather one clear line now than one from each row
-    results, command = pathlib.Path(args.results_dir), shlex.join(["python", *sys.orig_argv[1:]])
+    jobs = args.jobs or max(1, len(args.gpus))
+    print(make(table, rows, seeds, place, pathlib.Path(args.results_dir), jobs, args.gpus))
+    print(f"tensorboard --logdir={place.out_dir / board.FOLDER}")
 
-    def report(step: plan.Step | None = None) -> pathlib.Path | None:
-        if step is not None and step.done.name != plan.SUMMARY:
-            return None
-        lines = page.measured(rows, seeds, place).set_index(["row", "seed"])
-        for row in rows:
-            for seed in seeds:
-                if step is not None and plan.summary(row, seed, place) == step.done:
-                    board.enter(row, seed, place, lines.loc[(row.name, seed)])
-        return page.write(table, rows, seeds, place, results, command)
 
-    runner.run(steps, place.out_dir / "logs", report, args.jobs or max(1, len(args.gpus)), args.gpus)
-    print(f"{report()}\ntensorboard --logdir={place.out_dir / 'hparams'}")
+def make(
+    table: Table,
+    rows: Sequence[Row],
+    seeds: Sequence[int],
+    place: Place,
+    results_dir: pathlib.Path,
+    jobs: int = 1,
+    gpus: Sequence[str] = (),
+) -> pathlib.Path:
+    """Trains and measures what is not done yet, and writes the page, anew after each row and seed.
+
+    Args:
+        table: Whose page.
+        rows, seeds: Which of its rows, for which seeds.
+        place: Where the runs are and what they are made from.
+        results_dir: Gets the page, the CSV file and the plot.
+        jobs, gpus: See runner.run.
+
+    Returns:
+        The page.
+
+    Raises:
+        InputError, Stopped: See runner.run.
+    """
+
+    def report() -> pathlib.Path:
+        command = shlex.join(["python", *sys.orig_argv[1:]])
+        return page.write(table, rows, seeds, place, results_dir, command)
+
+    def after(step: Step) -> None:
+        if step.done.name == plan.SUMMARY:
+            report()
+
+    runner.run(plan.steps(rows, seeds, place), place.out_dir / "logs", after, jobs, gpus)
+    board.write(page.measured(rows, seeds, place), rows, place)
+    return report()
 
 
 def _seeds(texts: list[str]) -> list[int]:

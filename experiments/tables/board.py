@@ -2,6 +2,7 @@
 
 import pathlib
 import shutil
+from collections.abc import Sequence
 
 import pandas as pd
 import tensorflow as tf
@@ -12,6 +13,7 @@ from experiments.tables.plan import Place
 from experiments.tables.rows import Row
 from pose_pretrain.training_files import CONFIG_FILE, read_json
 
+FOLDER = "hparams"
 SCORES = ("rank-1", "mAP", "rank-1 re-ranked", "mAP re-ranked", "attributes", "minutes")
 _SHOWN = (
     "pose_maps", "channel_parse", "channel_parse_reduction", "fuse", "bilinear_dim", "backbone", "height", "width",
@@ -19,21 +21,24 @@ _SHOWN = (
 )  # fmt: skip
 
 
-def enter(row: Row, seed: int, place: Place, scores: pd.Series) -> None:
-    """Enters one measured row into OUT/hparams; what stood there for it before goes.
+def write(lines: pd.DataFrame, rows: Sequence[Row], place: Place) -> None:
+    """Enters measured rows into OUT/hparams; what stood there for them before goes.
 
     Args:
-        row, seed, place: Which.
-        scores: Its line of page.measured.
+        lines: Of page.measured.
+        rows, place: Of the same.
     """
-    run_dir = plan.run_dir(row, seed, place)
-    folder = place.out_dir / "hparams" / f"{run_dir.parent.name}_{run_dir.name}"
-    shutil.rmtree(folder, ignore_errors=True)
-    config = read_json(run_dir / row.phase / CONFIG_FILE)
-    settings = config["model"] | config["training"]
-    values = {"row": row.name, "seed": seed, "pose_network": pathlib.Path(config["pose_dir"] or "none").name}
-    with tf.summary.create_file_writer(str(folder)).as_default(step=0):
-        hparams.hparams(values | {name: settings[name] for name in _SHOWN}, trial_id=folder.name)
-        for name in SCORES:
-            if pd.notna(scores[name]):
-                tf.summary.scalar(name, scores[name])
+    by_name = {row.name: row for row in rows}
+    for line in lines.to_dict("records"):
+        row, seed = by_name[line["row"]], line["seed"]
+        run_dir = plan.run_dir(row, seed, place)
+        folder = place.out_dir / FOLDER / f"{run_dir.parent.name}_{run_dir.name}"
+        shutil.rmtree(folder, ignore_errors=True)
+        config = read_json(run_dir / row.phase / CONFIG_FILE)
+        settings = config["model"] | config["training"]
+        values = {"row": row.name, "seed": seed, "pose_network": pathlib.Path(config["pose_dir"] or "none").name}
+        with tf.summary.create_file_writer(str(folder)).as_default(step=0):
+            hparams.hparams(values | {name: settings[name] for name in _SHOWN}, trial_id=folder.name)
+            for name in SCORES:
+                if pd.notna(line[name]):
+                    tf.summary.scalar(name, line[name])

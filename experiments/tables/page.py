@@ -3,7 +3,7 @@
 import json
 import pathlib
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -22,7 +22,9 @@ _SCORES = {
     "mAP re-ranked": "mAP_reranked",
     "attributes": "mean_attribute_accuracy",
 }
-_COLUMNS = ("row", "seed", *_SCORES, "minutes", "revision", "machine", "command")
+_WEIGHTS = ("lowest channel weight", "highest channel weight")
+_COLUMNS = ("row", "seed", *_SCORES, *_WEIGHTS, "minutes", "revision", "machine", "command")
+_BY_HAND = "## What it shows"
 _COLOUR, _GRAY = "#0f766e", "#5b6776"
 
 
@@ -31,7 +33,8 @@ def measured(rows: Sequence[Row], seeds: Sequence[int], place: Place) -> pd.Data
 
     Returns:
         Columns row, seed; rank-1, mAP, rank-1 re-ranked, mAP re-ranked, attributes (mean accuracy), in percent;
-        minutes of training of the row's own phase by the clock; git revision, machine and command.
+        lowest and highest mean weight that the channel parse block gives a pose map, where there is one; minutes of
+        training of the row's own phase by the clock; git revision, machine and command.
     """
     lines = []
     for row in rows:
@@ -41,8 +44,15 @@ def measured(rows: Sequence[Row], seeds: Sequence[int], place: Place) -> pd.Data
                 scores = json.loads(path.read_text())["phases"][row.phase]
                 values = {column: scores[key] for column, key in _SCORES.items()}
                 percent = {column: None if value is None else 100 * value for column, value in values.items()}
-                lines.append({"row": row.name, "seed": seed, **percent, **_training(row, seed, place)})
+                lines.append(
+                    {"row": row.name, "seed": seed, **percent, **_weights(scores), **_training(row, seed, place)}
+                )
     return pd.DataFrame(lines, columns=_COLUMNS)
+
+
+def _weights(scores: Mapping[str, object]) -> dict[str, float]:
+    of_maps = [weight for group in (scores.get("channel_weights") or {}).values() for weight in group.values()]
+    return dict(zip(_WEIGHTS, (min(of_maps), max(of_maps)), strict=True)) if of_maps else {}
 
 
 def _training(row: Row, seed: int, place: Place) -> dict[str, object]:
@@ -57,60 +67,93 @@ def _training(row: Row, seed: int, place: Place) -> dict[str, object]:
     }
 
 
-def write(table: Table, rows: Sequence[Row], seeds: Sequence[int], place: Place, results: pathlib.Path, command: str):
-    """Writes RESULTS/NAME_DATASET.csv, .md and .png of what is measured so far; nothing where nothing is.
+def write(
+    table: Table, rows: Sequence[Row], seeds: Sequence[int], place: Place, results_dir: pathlib.Path, command: str
+) -> pathlib.Path:
+    """Writes NAME_DATASET.csv, .md and .png of what is measured so far, one row at least, into results_dir.
+
+    What a person wrote into the page under "## What it shows" stays.
 
     Returns:
-        The path of the page, or None.
+        The path of the page.
     """
     lines = measured(rows, seeds, place)
-    if lines.empty:
-        return None
-    results.mkdir(parents=True, exist_ok=True)
-    name = f"{table.name}_{place.dataset}"
-    _whole(results / f"{name}.csv", lambda path: lines.to_csv(path, index=False, float_format="%.2f"))
-    _whole(results / f"{name}.png", lambda path: draw(lines, table, place.dataset).savefig(path, dpi=120))
-    text = markdown(lines, table, rows, place, command, f"{name}.png")
-    _whole(results / f"{name}.md", lambda path: path.write_text(text))
-    return results / f"{name}.md"
+    results_dir.mkdir(parents=True, exist_ok=True)
+    page = results_dir / f"{table.name}_{place.dataset}.md"
+    picture = page.with_suffix(".png")
+    text = markdown(lines, table, rows, place, command, picture.name, _kept(page))
+    _whole(page.with_suffix(".csv"), lambda path: lines.to_csv(path, index=False, float_format="%.4g"))
+    _whole(picture, lambda path: draw(lines, table, place.dataset).savefig(path, dpi=120))
+    _whole(page, lambda path: path.write_text(text))
+    return page
 
 
-def _whole(path: pathlib.Path, write_to) -> None:
+def _kept(page: pathlib.Path) -> str:
+    """The section of a page that a person wrote."""
+    if not page.is_file():
+        return ""
+    _, _, after = page.read_text().partition(f"{_BY_HAND}\n")
+    return after.partition("\n## ")[0].strip()
+
+
+def _whole(path: pathlib.Path, write_to: Callable[[pathlib.Path], object]) -> None:
     """Under a temporary name first, so that a kill leaves the former page."""
     temporary = path.with_name(f"writing.{path.name}")
     write_to(temporary)
     temporary.replace(path)
 
 
-def markdown(lines: pd.DataFrame, table: Table, rows: Sequence[Row], place: Place, command: str, picture: str) -> str:
-    """The page."""
-    papers = [dataset for dataset in DATASETS if any(dataset in row.paper for row in rows)]
+def markdown(
+    lines: pd.DataFrame, table: Table, rows: Sequence[Row], place: Place, command: str, picture: str, by_hand: str = ""
+) -> str:
+    """The page.
+
+    Args:
+        lines: Of measured.
+        table, rows, place: Whose.
+        command: That made it.
+        picture: The file of draw.
+        by_hand: What a person says of it.
+    """
+    papers = [dataset for dataset in DATASETS if table.beside_paper and any(dataset in row.paper for row in rows)]
     if place.dataset != RENDERED:
         papers = [dataset for dataset in papers if dataset == place.dataset]
     there = [row for row in rows if row.name in set(lines["row"])]
-    parts = [f"# {table.title}, on {_TITLES[place.dataset]}", f"Printed by `{command}`."]
+    parts = [f"# {table.title}, on {_TITLES[place.dataset]}"]
     parts += [table.text] if table.text else []
-    parts += [
-        "In percent, mean ± standard deviation over the seeds; minutes are those of the row's own phase."
-        + (" The paper's columns are copied from the paper, not measured here." if papers else ""),
-        _scores(lines, there, papers),
-        f"![{table.title}]({picture})",
-    ]
+    parts += [_scores(lines, there, papers), _legend(lines, papers), f"![{table.title}]({picture})"]
+    parts += [_BY_HAND, by_hand] if by_hand else []
     if differences := _differences(lines, table, there, papers):
-        parts += ["How much more mAP than another row, within each seed:", differences]
+        parts += ["## Differences in mAP", "Of a row and another one within the same seed.", differences]
     if table.others:
-        parts += ["Others, as the paper quotes them (rank-1 / mAP), not measured here:", _others(table)]
-    parts += [_made_by(lines), f"The commands of seed {lines['seed'].min()}:", _commands(lines, there, place)]
+        parts += ["## Others", "Rank-1 / mAP as the paper quotes them, not measured here.", _others(table)]
+    parts += ["## How it was made", f"`{command}`", _made_by(lines)]
+    parts += [f"Or by hand, for seed {lines['seed'].min()}:", _commands(lines, there, place)]
     return "\n\n".join(parts) + "\n"
+
+
+def _legend(lines: pd.DataFrame, papers: Sequence[str]) -> str:
+    sentences = ["In percent, mean ± standard deviation over the seeds; minutes are those of the row's own phase."]
+    if _has_weights(lines):
+        sentences.append(
+            "Channel weights: the lowest and the highest that the channel parse block gives a pose map, from 0 to 1; "
+            "it starts at 0.5."
+        )
+    if papers:
+        sentences.append("The paper's columns (rank-1 / mAP) are copied from the paper, not measured here.")
+    return " ".join(sentences)
 
 
 def _scores(lines: pd.DataFrame, rows: Sequence[Row], papers: Sequence[str]) -> str:
     columns = [column for column in _SCORES if lines[column].notna().any()]
-    head = ["row", "seeds", *columns, *(f"the paper, {_TITLES[dataset]}" for dataset in papers), "minutes"]
+    parsed = _has_weights(lines)
+    head = ["row", "seeds", *columns, *(["channel weights"] if parsed else [])]
+    head += [*(f"the paper, {_TITLES[dataset]}" for dataset in papers), "minutes"]
     body = []
     for row in rows:
         of_row = lines[lines["row"] == row.name]
         cells = [mean_and_spread(of_row[column]) for column in columns]
+        cells += [_range(of_row)] if parsed else []
         cells += [_score(row.paper.get(dataset)) for dataset in papers]
         body.append([row.name, str(len(of_row)), *cells, f"{of_row['minutes'].mean():.1f}"])
     return _grid(head, body)
@@ -145,7 +188,7 @@ def _others(table: Table) -> str:
 def _made_by(lines: pd.DataFrame) -> str:
     revisions = ", ".join(f"`{revision[:12]}`" for revision in lines["revision"].dropna().unique()) or "unknown"
     machines = "; ".join(lines["machine"].dropna().unique()) or "unknown"
-    return f"Revision {revisions}. Machine: {machines}. {lines['minutes'].sum():.0f} minutes of training in all."
+    return f"Revision {revisions}. Machine: {machines}. {lines['minutes'].sum():.0f} minutes of training in these rows."
 
 
 def _commands(lines: pd.DataFrame, rows: Sequence[Row], place: Place) -> str:
@@ -155,6 +198,15 @@ def _commands(lines: pd.DataFrame, rows: Sequence[Row], place: Place) -> str:
 
 def _grid(head: Sequence[str], body: Sequence[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(cells)} |" for cells in [head, ["---"] * len(head), *body])
+
+
+def _has_weights(lines: pd.DataFrame) -> bool:
+    return bool(lines[list(_WEIGHTS)].notna().any(axis=None))
+
+
+def _range(lines: pd.DataFrame) -> str:
+    lowest, highest = lines[list(_WEIGHTS)].mean()
+    return "-" if np.isnan(lowest) else f"{lowest:.2f} to {highest:.2f}"
 
 
 def _score(score: Score | None) -> str:

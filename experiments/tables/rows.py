@@ -49,7 +49,8 @@ class Table(NamedTuple):
         rows: In their order.
         compared: For a row, those rows that its mAP is set against within each seed.
         others: Methods of others, by the paper, per dataset.
-        text: Paragraphs under the title.
+        text: A paragraph under the title.
+        beside_paper: Whether the paper's numbers of the rows stand beside ours.
     """
 
     name: str
@@ -58,6 +59,7 @@ class Table(NamedTuple):
     compared: Mapping[str, tuple[str, ...]]
     others: Mapping[str, Mapping[str, Score]] = {}
     text: str = ""
+    beside_paper: bool = False
 
 
 def _paper(market: tuple[float, float], duke: tuple[float, float] | None) -> dict[str, Score]:

@@ -7,8 +7,12 @@ import pytest
 
 SCRIPT = """
 import sys
+from absl import flags
 from lrdnn_tf import binary
 from pose_pretrain.errors import InputError
+
+flags.DEFINE_integer("size", 1, "Size.")
+flags.DEFINE_enum("kind", "x", ["x", "y"], "Kind.")
 
 def main():
     {body}
@@ -29,6 +33,9 @@ def run(body: str, *arguments: str) -> subprocess.CompletedProcess:
         ('open("/dev/null/x")', (), 1, "error: /dev/null/x: Not a directory"),
         ("raise KeyboardInterrupt", (), 130, "interrupted"),
         ("pass", ("extra",), 1, "error: unexpected argument 'extra': flags are written --name=value (see --help)"),
+        ("pass", ("--sizes=3",), 1, "error: no flag --sizes: there are --size, --kind"),
+        ("pass", ("--size=big",), 1, "error: flag --size=big: invalid literal for int() with base 10: 'big'"),
+        ("pass", ("--kind=z",), 1, "error: flag --kind=z: value should be one of <x|y>"),
     ],
 )
 def test_bad_input_ends_in_one_line(body, arguments, code, line):

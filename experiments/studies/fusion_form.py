@@ -1,4 +1,6 @@
-"""How fast the fusion phase learns in several forms: python -m experiments.fusion_study --run_dir=... --data_dir=...
+"""How fast the fusion phase learns in several forms.
+
+python -m experiments.studies.fusion_form --run_dir=runs/NAME --data_dir=DATASET --out=TABLE.csv
 
 A form says how the bilinear descriptor meets its fresh classifiers, how fast the alignment BatchNorms follow, and
 whether the pose branch learns. Each is trained from the run's attributes phase and pose network, and measured by

@@ -1,0 +1,130 @@
+import json
+import pathlib
+
+import pandas as pd
+import pytest
+import tensorflow as tf
+from tensorboard.plugins.hparams import plugin_data_pb2
+
+from experiments.table2 import TABLE as TABLE2
+from experiments.table3 import TABLE as TABLE3
+from experiments.tables import board, page, plan
+from experiments.tables.plan import Place
+from experiments.tables.rows import DUKEMTMC, LRDNN, MARKET1501, RENDERED, B
+from lrdnn_tf.config import ModelConfig, TrainingConfig, to_json
+
+MEAN_AP = {"identity": 0.4, "attributes": 0.5, "fusion": 0.6}
+
+
+def pretend(row, seed: int, place: Place) -> None:
+    """Leaves what a row's training and measurement would leave."""
+    folder = plan.weights(row, seed, place).parent
+    folder.mkdir(parents=True)
+    pd.DataFrame({"epoch": [1, 2], "seconds": [60.0, 30.0]}).to_csv(folder / "metrics.csv")
+    start = {"git_revision": "abcdef0123456789", "machine": "2 cores of a processor", "command": "python -m train"}
+    (folder / "environment.json").write_text(json.dumps({"starts": [start]}))
+    model, training = ModelConfig(identities=3), TrainingConfig(epochs=2)
+    config = {"model": to_json(model), "training": to_json(training), "pose_dir": "somewhere/pose"}
+    (folder / "config.json").write_text(json.dumps(config))
+    scores = {
+        "rank1": 0.5,
+        "mAP": MEAN_AP[row.phase] + seed / 10,
+        "rank1_reranked": 0.55,
+        "mAP_reranked": 0.7,
+        "mean_attribute_accuracy": None if row.phase == "identity" else 0.8,
+    }
+    if row.phase == "fusion":
+        scores["channel_weights"] = {"keypoint": {"nose": 0.25, "neck": 0.5}, "limb": {"neck to nose": 0.75}}
+    summary = plan.summary(row, seed, place)
+    summary.parent.mkdir(parents=True)
+    summary.write_text(json.dumps({"phases": {row.phase: scores}}))
+
+
+@pytest.fixture
+def place(tmp_path) -> Place:
+    return Place(RENDERED, "data", tmp_path / "out", None, "poses")
+
+
+def written(table, place, tmp_path, seeds=(0, 2)) -> str:
+    return page.write(table, table.rows, seeds, place, tmp_path / "results", "python -m experiments.x").read_text()
+
+
+def test_the_page_gives_mean_spread_differences_and_the_papers_numbers(place, tmp_path):
+    for row in (B, LRDNN):
+        for seed in (0, 2):
+            pretend(row, seed, place)
+    text = written(TABLE3, place, tmp_path)
+    assert "`python -m experiments.x`" in text
+    assert "| B+A+H+C | 2 | 50.0 ± 0.0 | 70.0 ± 14.1 |" in text
+    assert "| 0.25 to 0.75 | 90.4 / 82.8 | 85.3 / 73.2 | 1.5 |" in text
+    assert "| B+A+H+C − B | 20.0 ± 0.0 | +20.0, +20.0 | +13.0 | +7.7 |" in text
+    assert "B+A+H |" not in text  # not measured yet
+    assert "not measured here" in text
+    assert "`abcdef012345`. Machine: 2 cores of a processor. 6 minutes of" in text
+    assert text.count("lrdnn_tf.train --flagfile=experiments/paper/rendered/lrdnn.flags") == 1
+
+    lines = pd.read_csv(tmp_path / "results/table3_rendered.csv")
+    assert lines["mAP"].tolist() == pytest.approx([40, 60, 60, 80])
+    assert lines["minutes"].tolist() == [1.5] * 4
+    assert lines.loc[lines["row"] == "B", "attributes"].isna().all()
+    assert (tmp_path / "results/table3_rendered.png").stat().st_size > 10_000
+    assert not list((tmp_path / "results").glob("writing.*"))
+
+
+def test_what_a_person_wrote_into_the_page_stays(place, tmp_path):
+    pretend(LRDNN, 0, place)
+    text = written(TABLE3, place, tmp_path)
+    page_file = tmp_path / "results/table3_rendered.md"
+    page_file.write_text(text.replace("\n## How", "\n## What it shows\n\nMuch.\n\nIndeed.\n\n## How"))
+    pretend(B, 0, place)
+    text = written(TABLE3, place, tmp_path)
+    assert text.count("## What it shows\n\nMuch.\n\nIndeed.\n\n## Differences") == 1
+    assert "| B |" in text
+    assert written(TABLE3, place, tmp_path) == text
+
+
+def test_a_study_quotes_nothing(place, tmp_path):
+    table = TABLE3._replace(beside_paper=False)
+    pretend(LRDNN, 0, place)
+    assert "the paper" not in written(table, place, tmp_path).lower().replace("experiments/paper", "")
+
+
+def test_a_real_dataset_stands_beside_its_own_column(place, tmp_path):
+    duke = place._replace(dataset=DUKEMTMC)
+    pretend(LRDNN, 0, duke)
+    text = written(TABLE2, duke, tmp_path, seeds=(0,))
+    assert "the paper, DukeMTMC-reID" in text
+    assert "the paper, Market-1501" not in text
+    assert "| ResNet+OIM | 82.1 / - | 68.1 / - |" in text
+    assert "| MGCAM | 83.8 / 74.3 | - |" in text
+    assert pathlib.Path(tmp_path / "results/table2_dukemtmc.csv").is_file()
+
+
+def test_the_papers_scores_are_drawn_on_its_own_datasets_only(place):
+    for row in (B, LRDNN):
+        pretend(row, 0, place)
+    lines = page.measured(TABLE3.rows, (0,), place)
+    diamonds = {
+        dataset: sum(line.get_marker() == "D" for line in page.draw(lines, TABLE3, dataset).axes[0].lines)
+        for dataset in (RENDERED, MARKET1501)
+    }
+    assert diamonds == {RENDERED: 0, MARKET1501: 2}
+
+
+def test_the_board_holds_flags_and_scores_of_every_run_once(place):
+    for seed in (0, 1):
+        pretend(LRDNN, seed, place)
+    for _ in range(2):
+        board.write(page.measured([LRDNN], (0, 1), place), [LRDNN], place)
+    folders = sorted((place.out_dir / "hparams").iterdir())
+    assert [folder.name for folder in folders] == ["seed0_lrdnn", "seed1_lrdnn"]
+    (events,) = folders[1].iterdir()
+    values = [value for event in tf.compat.v1.train.summary_iterator(str(events)) for value in event.summary.value]
+    scores = {v.tag: float(tf.make_ndarray(v.tensor)) for v in values if not v.tag.startswith("_hparams_")}
+    assert scores["mAP"] == pytest.approx(70)
+    assert set(scores) == set(board.SCORES)
+    (start,) = (v for v in values if v.tag == "_hparams_/session_start_info")
+    stored = plugin_data_pb2.HParamsPluginData.FromString(start.metadata.plugin_data.content).session_start_info
+    assert stored.hparams["row"].string_value == "B+A+H+C"
+    assert stored.hparams["seed"].number_value == 1
+    assert stored.hparams["bilinear_dim"].number_value == 8192
