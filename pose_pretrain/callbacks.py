@@ -171,7 +171,6 @@ class Progress(keras.callbacks.Callback):
         logs["images_per_second"] = self.images / (time.perf_counter() - self.epoch_started)
         # Of the whole epoch, also where a kill cut it in two: the sum over epochs is the time that training took.
         logs["seconds"] = self.per_epoch / logs["images_per_second"]
-        self.images = self.per_epoch
         values = [f"{name.replace('_', ' ')} {form.format(logs[name])}" for name, form in self.shown.items()]
         line = "  ".join([f"epoch {epoch + 1}/{self.epochs}", *values])
         self.bar.set_postfix_str(line)

@@ -7,9 +7,9 @@ DIMS = (512, 1024, 2048, 4096, 8192, 16384)
 TABLE = Table(
     "bilinear_dim",
     "The dimension D of compact bilinear pooling",
-    tuple(variant(LRDNN, f"D = {dim:,}", f"lrdnn_dim_{dim}", f"--bilinear_dim={dim}") for dim in DIMS),
-    compared={f"D = {dim:,}": ("D = 512",) for dim in DIMS[1:]},
-    text="The paper gives no D; 8,192 is that of Gao et al. (2016).",
+    tuple(variant(LRDNN, f"D = {dim}", f"lrdnn_dim_{dim}", f"--bilinear_dim={dim}") for dim in DIMS),
+    compared={f"D = {dim}": ("D = 512",) for dim in DIMS[1:]},
+    text="The paper gives no D; 8192 is that of Gao et al. (2016).",
 )
 
 if __name__ == "__main__":

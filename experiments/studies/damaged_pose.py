@@ -10,7 +10,7 @@ STATES = {"sound": "pose", "last stage unlearned": "last_stage", "weights shuffl
 
 
 def _name(state: str, parsed: bool) -> str:
-    return state if parsed else f"{state}, without CPB"
+    return state if parsed else f"{state} without CPB"
 
 
 TABLE = Table(

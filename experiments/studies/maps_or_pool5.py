@@ -3,7 +3,7 @@
 from experiments.tables import binary
 from experiments.tables.rows import B_A, LRDNN, Table, variant
 
-MAPS, POOL5 = "maps, position by position", "pooled vectors (pool5)"
+MAPS, POOL5 = "maps", "pool5"
 TABLE = Table(
     "maps_or_pool5",
     "Fusing maps or pooled vectors",
@@ -13,8 +13,9 @@ TABLE = Table(
         variant(LRDNN, MAPS, "lrdnn_maps", "--fuse=maps"),
     ),
     compared={POOL5: (B_A.name,), MAPS: (B_A.name, POOL5)},
-    text='The paper speaks of "the feature maps of the main branch" (section 3.3), and of a BatchNorm "after the pool5 '
-    'layer" (section 4.3).',
+    text='"maps" fuses F and the pose maps position by position, "pool5" their averages over all positions. The paper '
+    'speaks of "the feature maps of the main branch" (section 3.3), and of a BatchNorm "after the pool5 layer" '
+    "(section 4.3).",
 )
 
 if __name__ == "__main__":

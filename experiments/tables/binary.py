@@ -1,18 +1,21 @@
 """What the binaries of all tables and studies share: flags in, one table out."""
 
+import os
 import pathlib
 import shlex
 import sys
 from collections.abc import Sequence
 
+import tensorflow as tf
 from absl import flags
 
 from experiments.tables import board, page, plan, runner
 from experiments.tables.plan import Place, Step
 from experiments.tables.rows import DATASETS, Row, Table, chosen
 from lrdnn_tf import binary
-from lrdnn_tf.data.dataset import read_dataset
+from lrdnn_tf.data.dataset import read_dataset, training_images_hash
 from pose_pretrain.errors import InputError
+from pose_pretrain.pipeline import read_pose_dataset
 
 
 def run(table: Table) -> None:
@@ -44,12 +47,11 @@ def _main(table: Table) -> None:
     )
     if args.dry_run:
         for step in plan.steps(rows, seeds, place):
-            print(f"{'# done: ' if runner.is_done(step) else ''}python -m {shlex.join(step.command)}")
+            print(f"{'# done: ' if plan.is_done(step) else ''}python -m {shlex.join(step.command)}")
         return
-    read_dataset(place.data_dir)  # rather one clear line now than one from each row
-    jobs = args.jobs or max(1, len(args.gpus))
-    print(make(table, rows, seeds, place, pathlib.Path(args.results_dir), jobs, args.gpus))
-    print(f"tensorboard --logdir={place.out_dir / board.FOLDER}")
+    gpus = _gpus(args.gpus, args.jobs)
+    page_file = make(table, rows, seeds, place, pathlib.Path(args.results_dir), args.jobs or max(1, len(gpus)), gpus)
+    print(f"{page_file}\ntensorboard --logdir={place.out_dir / board.FOLDER}")
 
 
 def make(
@@ -61,12 +63,12 @@ def make(
     jobs: int = 1,
     gpus: Sequence[str] = (),
 ) -> pathlib.Path:
-    """Trains and measures what is not done yet, and writes the page, anew after each row and seed.
+    """Trains and measures what is not done yet; writes the page and HParams, anew after each row and seed.
 
     Args:
-        table: Whose page.
-        rows, seeds: Which of its rows, for which seeds.
-        place: Where the runs are and what they are made from.
+        table: Whose page; it holds all of its rows that are measured for any seed.
+        rows, seeds: What to train and measure.
+        place: Where the runs are and what they are made from; its `images` are filled in.
         results_dir: Gets the page, the CSV file and the plot.
         jobs, gpus: See runner.run.
 
@@ -74,23 +76,59 @@ def make(
         The page.
 
     Raises:
-        InputError, Stopped: See runner.run.
+        InputError, Stopped: See runner.run and runner.check_finished; or a dataset that is none, or another one.
     """
+    place = place._replace(images=_training_images(place))
+    logs, command = place.out_dir / "logs", shlex.join(["python", *sys.orig_argv[1:]])
+    steps = plan.steps(rows, seeds, place)
+    if any(step.name == "pose" and not plan.is_done(step) for step in steps):
+        if not place.pose_data_dir:
+            raise InputError("fusions need a pose network: --pose_dir, or --pose_data_dir to train one on")
+        read_pose_dataset(place.pose_data_dir)
+    runner.check_needs(steps)
+    results_dir.mkdir(parents=True, exist_ok=True)
 
-    def report() -> pathlib.Path:
-        command = shlex.join(["python", *sys.orig_argv[1:]])
-        return page.write(table, rows, seeds, place, results_dir, command)
+    def report(step: Step | None = None) -> pathlib.Path | None:
+        if step and step.done.name != plan.SUMMARY:
+            return None
+        measured = page.measured(table.rows, _seeds_there(seeds, place), place)
+        board.write(measured, table, place)
+        return page.write(measured, table, place, results_dir, command)
 
-    def after(step: Step) -> None:
-        if step.done.name == plan.SUMMARY:
-            report()
-
-    runner.run(plan.steps(rows, seeds, place), place.out_dir / "logs", after, jobs, gpus)
-    board.write(page.measured(rows, seeds, place), rows, place)
+    runner.check_finished(plan.steps(table.rows, _seeds_there(seeds, place), place), logs)
+    runner.run(steps, logs, report, jobs, gpus)
     return report()
+
+
+def _training_images(place: Place) -> str:
+    dataset = read_dataset(place.data_dir)
+    if dataset.name != place.dataset:
+        raise InputError(
+            f"{place.data_dir} holds {dataset.name!r}, not {place.dataset!r}: "
+            f"give another --data_dir, or convert it with --name={place.dataset}"
+        )
+    return training_images_hash(dataset)
+
+
+def _seeds_there(seeds: Sequence[int], place: Place) -> list[int]:
+    """The seeds asked for, and those that earlier calls were."""
+    there = (folder.name.removeprefix("seed") for folder in place.out_dir.glob("seed*"))
+    return sorted({*seeds, *(int(seed) for seed in there if seed.isdecimal())})
 
 
 def _seeds(texts: list[str]) -> list[int]:
     if not texts or not all(text.isdecimal() for text in texts):
         raise InputError(f"--seeds={','.join(texts)}: expected whole numbers, such as 0,1,2")
-    return [int(text) for text in texts]
+    return list(dict.fromkeys(int(text) for text in texts))
+
+
+def _gpus(chosen_gpus: list[str], jobs: int | None) -> list[str]:
+    """The names of GPUs for CUDA_VISIBLE_DEVICES. This process itself leaves all of them alone."""
+    there = [str(number) for number in range(len(tf.config.list_physical_devices("GPU")))]
+    tf.config.set_visible_devices([], "GPU")
+    if unknown := [gpu for gpu in chosen_gpus if gpu not in there]:
+        raise InputError(f"no GPU {', '.join(unknown)}: TensorFlow sees {', '.join(there) or 'none'}")
+    if there and jobs and jobs > max(1, len(chosen_gpus)):
+        raise InputError(f"--jobs={jobs} steps at a time need as many --gpus, of {', '.join(there)}")
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
+    return [visible[int(gpu)] if len(visible) == len(there) else gpu for gpu in chosen_gpus]

@@ -1,8 +1,7 @@
-"""All runs of a table in TensorBoard's HParams: a line per row and seed, with its flags and its scores."""
+"""All runs of a table in TensorBoard's HParams: a line per table, row and seed, with settings and scores."""
 
 import pathlib
 import shutil
-from collections.abc import Sequence
 
 import pandas as pd
 import tensorflow as tf
@@ -10,7 +9,7 @@ from tensorboard.plugins.hparams import api as hparams
 
 from experiments.tables import plan
 from experiments.tables.plan import Place
-from experiments.tables.rows import Row
+from experiments.tables.rows import Table
 from pose_pretrain.training_files import CONFIG_FILE, read_json
 
 FOLDER = "hparams"
@@ -21,22 +20,22 @@ _SHOWN = (
 )  # fmt: skip
 
 
-def write(lines: pd.DataFrame, rows: Sequence[Row], place: Place) -> None:
+def write(lines: pd.DataFrame, table: Table, place: Place) -> None:
     """Enters measured rows into OUT/hparams; what stood there for them before goes.
 
     Args:
         lines: Of page.measured.
-        rows, place: Of the same.
+        table, place: Whose.
     """
-    by_name = {row.name: row for row in rows}
+    rows = {row.name: row for row in table.rows}
     for line in lines.to_dict("records"):
-        row, seed = by_name[line["row"]], line["seed"]
-        run_dir = plan.run_dir(row, seed, place)
-        folder = place.out_dir / FOLDER / f"{run_dir.parent.name}_{run_dir.name}"
+        run_dir = plan.run_dir(rows[line["row"]], line["seed"], place)
+        folder = place.out_dir / FOLDER / f"{table.name}_{run_dir.parent.name}_{run_dir.name}"
         shutil.rmtree(folder, ignore_errors=True)
-        config = read_json(run_dir / row.phase / CONFIG_FILE)
+        config = read_json(run_dir / rows[line["row"]].phase / CONFIG_FILE)
         settings = config["model"] | config["training"]
-        values = {"row": row.name, "seed": seed, "pose_network": pathlib.Path(config["pose_dir"] or "none").name}
+        values = {"table": table.name, "row": line["row"], "seed": line["seed"]}
+        values["pose_network"] = pathlib.Path(config["pose_dir"] or "none").name
         with tf.summary.create_file_writer(str(folder)).as_default(step=0):
             hparams.hparams(values | {name: settings[name] for name in _SHOWN}, trial_id=folder.name)
             for name in SCORES:

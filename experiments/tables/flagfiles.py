@@ -1,6 +1,7 @@
 """The flag files of the paper's rows: experiments/paper/DATASET/NAME.flags."""
 
 import pathlib
+from collections.abc import Iterable
 
 from absl import flags
 
@@ -15,12 +16,18 @@ def flagfile(dataset: str, name: str) -> pathlib.Path:
 
 
 def read_flagfile(path: pathlib.Path) -> list[str]:
-    """The flags of a flag file and of those that it names; of those given twice, the last, which absl takes.
+    """The flags of a flag file and of those that it names.
 
     Raises:
-        InputError: It is not there.
+        InputError: One of them is not there.
     """
-    if not path.is_file():
-        raise InputError(f"no {path}: run this from the project's root")
-    given = flags.FlagValues().read_flags_from_files([f"--flagfile={path}"], force_gnu=True)
-    return list({flag.partition("=")[0]: flag for flag in given}.values())
+    try:
+        given = flags.FlagValues().read_flags_from_files([f"--flagfile={path}"], force_gnu=True)
+    except flags.Error as error:
+        raise InputError(f"{path}: {error}; flag files are found from the project's root") from None
+    return effective(given)
+
+
+def effective(given: Iterable[str]) -> list[str]:
+    """Flags in the order of their names; of those given twice the last, which absl takes."""
+    return sorted({flag.partition("=")[0]: flag for flag in given}.values())

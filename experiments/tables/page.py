@@ -1,9 +1,11 @@
 """What a table says: NAME_DATASET.csv with a line per row and seed, .md with means and spreads, .png."""
 
 import json
+import os
 import pathlib
+import re
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -12,7 +14,7 @@ from matplotlib.figure import Figure
 from experiments.tables import plan
 from experiments.tables.plan import Place
 from experiments.tables.rows import DATASETS, RENDERED, Row, Score, Table
-from pose_pretrain.training_files import ENVIRONMENT_FILE, read_json
+from pose_pretrain.training_files import CONFIG_FILE, ENVIRONMENT_FILE, read_json
 
 _TITLES = {"market1501": "Market-1501", "dukemtmc": "DukeMTMC-reID", "rendered": "the built-in dataset"}
 _SCORES = {
@@ -24,12 +26,14 @@ _SCORES = {
 }
 _WEIGHTS = ("lowest channel weight", "highest channel weight")
 _COLUMNS = ("row", "seed", *_SCORES, *_WEIGHTS, "minutes", "revision", "machine", "command")
-_BY_HAND = "## What it shows"
+_BY_HAND, _DIFFERENCES, _OTHERS, _MADE = (
+    "## What it shows", "## Differences in mAP", "## Others", "## How it was made",
+)  # fmt: skip
 _COLOUR, _GRAY = "#0f766e", "#5b6776"
 
 
 def measured(rows: Sequence[Row], seeds: Sequence[int], place: Place) -> pd.DataFrame:
-    """A line for each row and seed whose measurement is there.
+    """A line for each row and seed whose measurement is there, and of the weights that are there.
 
     Returns:
         Columns row, seed; rank-1, mAP, rank-1 re-ranked, mAP re-ranked, attributes (mean accuracy), in percent;
@@ -39,15 +43,22 @@ def measured(rows: Sequence[Row], seeds: Sequence[int], place: Place) -> pd.Data
     lines = []
     for row in rows:
         for seed in seeds:
-            path = plan.summary(row, seed, place)
-            if path.is_file():
-                scores = json.loads(path.read_text())["phases"][row.phase]
+            measurement = plan.measurement(row, seed, place)
+            if plan.is_done(measurement):
+                scores = json.loads(measurement.done.read_text())["phases"][row.phase]
                 values = {column: scores[key] for column, key in _SCORES.items()}
                 percent = {column: None if value is None else 100 * value for column, value in values.items()}
+                if _learned_no_attributes(row, seed, place):
+                    percent["attributes"] = None
                 lines.append(
                     {"row": row.name, "seed": seed, **percent, **_weights(scores), **_training(row, seed, place)}
                 )
     return pd.DataFrame(lines, columns=_COLUMNS)
+
+
+def _learned_no_attributes(row: Row, seed: int, place: Place) -> bool:
+    config = read_json(plan.weights(row, seed, place).parent / CONFIG_FILE)
+    return config["training"]["attribute_weight"] == 0
 
 
 def _weights(scores: Mapping[str, object]) -> dict[str, float]:
@@ -57,31 +68,37 @@ def _weights(scores: Mapping[str, object]) -> dict[str, float]:
 
 def _training(row: Row, seed: int, place: Place) -> dict[str, object]:
     folder = plan.weights(row, seed, place).parent
-    epochs = pd.read_csv(folder / "metrics.csv")
-    last = read_json(folder / ENVIRONMENT_FILE)["starts"][-1]
+    starts = read_json(folder / ENVIRONMENT_FILE)["starts"]
     return {
-        "minutes": epochs["seconds"].sum() / 60,
-        "revision": last["git_revision"],
-        "machine": last.get("machine"),
-        "command": last["command"],
+        "minutes": pd.read_csv(folder / "metrics.csv")["seconds"].sum() / 60,
+        "revision": _all(start["git_revision"] for start in starts),
+        "machine": _all(start["machine"] for start in starts),
+        "command": starts[-1]["command"],
     }
 
 
-def write(
-    table: Table, rows: Sequence[Row], seeds: Sequence[int], place: Place, results_dir: pathlib.Path, command: str
-) -> pathlib.Path:
-    """Writes NAME_DATASET.csv, .md and .png of what is measured so far, one row at least, into results_dir.
+def _all(values: Iterable[str | None]) -> str:
+    """Each of them once."""
+    return "; ".join(dict.fromkeys(value or "unknown" for value in values))
+
+
+def write(lines: pd.DataFrame, table: Table, place: Place, results_dir: pathlib.Path, command: str) -> pathlib.Path:
+    """Writes NAME_DATASET.csv, .md and .png into results_dir.
 
     What a person wrote into the page under "## What it shows" stays.
+
+    Args:
+        lines: Of measured, one at least.
+        table, place: Whose.
+        results_dir: A folder.
+        command: That made it.
 
     Returns:
         The path of the page.
     """
-    lines = measured(rows, seeds, place)
-    results_dir.mkdir(parents=True, exist_ok=True)
     page = results_dir / f"{table.name}_{place.dataset}.md"
     picture = page.with_suffix(".png")
-    text = markdown(lines, table, rows, place, command, picture.name, _kept(page))
+    text = markdown(lines, table, place, command, picture.name, _kept(page))
     _whole(page.with_suffix(".csv"), lambda path: lines.to_csv(path, index=False, float_format="%.4g"))
     _whole(picture, lambda path: draw(lines, table, place.dataset).savefig(path, dpi=120))
     _whole(page, lambda path: path.write_text(text))
@@ -93,47 +110,50 @@ def _kept(page: pathlib.Path) -> str:
     if not page.is_file():
         return ""
     _, _, after = page.read_text().partition(f"{_BY_HAND}\n")
-    return after.partition("\n## ")[0].strip()
+    for heading in (_DIFFERENCES, _OTHERS, _MADE):
+        after = after.partition(f"\n{heading}\n")[0]
+    return after.strip()
 
 
 def _whole(path: pathlib.Path, write_to: Callable[[pathlib.Path], object]) -> None:
-    """Under a temporary name first, so that a kill leaves the former page."""
-    temporary = path.with_name(f"writing.{path.name}")
+    """Under a temporary name first, of this process alone, so that a kill leaves the former page."""
+    temporary = path.with_name(f"writing.{os.getpid()}.{path.name}")
     write_to(temporary)
     temporary.replace(path)
 
 
-def markdown(
-    lines: pd.DataFrame, table: Table, rows: Sequence[Row], place: Place, command: str, picture: str, by_hand: str = ""
-) -> str:
+def markdown(lines: pd.DataFrame, table: Table, place: Place, command: str, picture: str, by_hand: str = "") -> str:
     """The page.
 
     Args:
         lines: Of measured.
-        table, rows, place: Whose.
+        table, place: Whose.
         command: That made it.
         picture: The file of draw.
         by_hand: What a person says of it.
     """
-    papers = [dataset for dataset in DATASETS if table.beside_paper and any(dataset in row.paper for row in rows)]
+    papers = [dataset for dataset in DATASETS if table.beside_paper and any(dataset in row.paper for row in table.rows)]
     if place.dataset != RENDERED:
         papers = [dataset for dataset in papers if dataset == place.dataset]
-    there = [row for row in rows if row.name in set(lines["row"])]
+    there = [row for row in table.rows if row.name in set(lines["row"])]
     parts = [f"# {table.title}, on {_TITLES[place.dataset]}"]
     parts += [table.text] if table.text else []
     parts += [_scores(lines, there, papers), _legend(lines, papers), f"![{table.title}]({picture})"]
     parts += [_BY_HAND, by_hand] if by_hand else []
     if differences := _differences(lines, table, there, papers):
-        parts += ["## Differences in mAP", "Of a row and another one within the same seed.", differences]
+        parts += [_DIFFERENCES, "Of a row and another one within the same seed.", differences]
     if table.others:
-        parts += ["## Others", "Rank-1 / mAP as the paper quotes them, not measured here.", _others(table)]
-    parts += ["## How it was made", f"`{command}`", _made_by(lines)]
+        parts += [_OTHERS, "Rank-1 / mAP as the paper quotes them, not measured here.", _others(table)]
+    parts += [_MADE, f"`{command}`", _made_by(lines)]
     parts += [f"Or by hand, for seed {lines['seed'].min()}:", _commands(lines, there, place)]
     return "\n\n".join(parts) + "\n"
 
 
 def _legend(lines: pd.DataFrame, papers: Sequence[str]) -> str:
-    sentences = ["In percent, mean ± standard deviation over the seeds; minutes are those of the row's own phase."]
+    sentences = [
+        "In percent, mean ± standard deviation over the seeds, which share one pose network; minutes are those of the "
+        "row's own phase."
+    ]
     if _has_weights(lines):
         sentences.append(
             "Channel weights: the lowest and the highest that the channel parse block gives a pose map, from 0 to 1; "
@@ -186,8 +206,8 @@ def _others(table: Table) -> str:
 
 
 def _made_by(lines: pd.DataFrame) -> str:
-    revisions = ", ".join(f"`{revision[:12]}`" for revision in lines["revision"].dropna().unique()) or "unknown"
-    machines = "; ".join(lines["machine"].dropna().unique()) or "unknown"
+    revisions = _all(re.sub(r"([0-9a-f]{12})[0-9a-f]+", r"`\1`", revision) for revision in lines["revision"])
+    machines = _all(lines["machine"])
     return f"Revision {revisions}. Machine: {machines}. {lines['minutes'].sum():.0f} minutes of training in these rows."
 
 
@@ -226,7 +246,7 @@ def mean_and_spread(values: pd.Series) -> str:
 def draw(lines: pd.DataFrame, table: Table, dataset: str) -> Figure:
     """Rank-1 and mAP: a dot per seed, a bar at their mean, and a diamond where the paper has a number for it."""
     names = list(dict.fromkeys(lines["row"]))
-    paper = {row.name: row.paper.get(dataset) for row in table.rows}
+    paper = {row.name: row.paper.get(dataset) for row in table.rows if table.beside_paper}
     figure = Figure(figsize=(10, 1.3 + 0.42 * len(names)), layout="constrained")
     panels = figure.subplots(1, 2, sharey=True)
     for axes, column, score in zip(panels, ("rank-1", "mAP"), ("rank1", "mean_ap"), strict=True):

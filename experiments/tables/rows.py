@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from lrdnn_tf.evaluation.report import PAPER
 from pose_pretrain.errors import InputError
 
 MARKET1501, DUKEMTMC, RENDERED = "market1501", "dukemtmc", "rendered"
@@ -62,17 +63,22 @@ class Table(NamedTuple):
     beside_paper: bool = False
 
 
-def _paper(market: tuple[float, float], duke: tuple[float, float] | None) -> dict[str, Score]:
-    return {MARKET1501: Score(*market)} | ({DUKEMTMC: Score(*duke)} if duke else {})
+def _paper(method: str) -> dict[str, Score]:
+    return {dataset: Score(*scores[method]) for dataset, scores in PAPER.items() if method in scores}
 
 
-B = Row("B", "b", "identity", None, "b", paper=_paper((80.3, 69.8), (74.1, 65.5)))
-B_A = Row("B+A", "b_a", "attributes", B, "b_a", paper=_paper((87.2, 78.4), (82.0, 70.6)))
-B_A_H = Row("B+A+H", "b_a_h", "fusion", B_A, "b_a_h", paper=_paper((88.7, 80.1), (81.4, 71.2)))
-B_A_C = Row("B+A+C", "b_a_c", "fusion", B_A, "b_a_c", paper=_paper((87.4, 79.6), (79.7, 70.9)))
-LRDNN = Row("B+A+H+C", "lrdnn", "fusion", B_A, "lrdnn", paper=_paper((90.4, 82.8), (85.3, 73.2)))
+B = Row("B", "b", "identity", None, "b", paper=_paper("B"))
+B_A = Row("B+A", "b_a", "attributes", B, "b_a", paper=_paper("B+A"))
+B_A_H = Row("B+A+H", "b_a_h", "fusion", B_A, "b_a_h", paper=_paper("B+A+H"))
+B_A_C = Row("B+A+C", "b_a_c", "fusion", B_A, "b_a_c", paper=_paper("B+A+C"))
+LRDNN = Row("B+A+H+C", "lrdnn", "fusion", B_A, "lrdnn", paper=_paper("B+A+H+C (LRDNN)"))
 WITHOUT_CPB = Row(
-    "B+A+H+C without CPB", "lrdnn_without_cpb", "fusion", B_A, "lrdnn_without_cpb", paper=_paper((89.7, 81.5), None)
+    "B+A+H+C without CPB",
+    "lrdnn_without_cpb",
+    "fusion",
+    B_A,
+    "lrdnn_without_cpb",
+    paper=_paper("B+A+H+C without channel parsing"),
 )
 
 
@@ -85,9 +91,11 @@ def chosen(table: Table, names: list[str] | None) -> list[Row]:
     """The rows of those names, in the table's order; all when None.
 
     Raises:
-        InputError: No such row.
+        InputError: No such row, or none at all.
     """
     known = [row.name for row in table.rows]
+    if names is not None and not any(names):
+        raise InputError(f"--rows is empty: there are {', '.join(known)}")
     if unknown := [name for name in names or () if name not in known]:
         raise InputError(f"no row {', '.join(map(repr, unknown))} in {table.name}: there are {', '.join(known)}")
     return [row for row in table.rows if names is None or row.name in names]

@@ -70,15 +70,18 @@ def test_of_a_flag_given_twice_the_last_counts(tmp_path):
     assert sorted(read_flagfile(tmp_path / "own.flags")) == ["--decay=0.9", "--epochs=3"]
 
 
-def test_a_missing_flag_file_is_named(tmp_path):
-    with pytest.raises(InputError, match=r"no .*gone.flags: run this from the project's root"):
-        read_flagfile(tmp_path / "gone.flags")
+def test_a_missing_flag_file_is_named_also_where_another_names_it(tmp_path):
+    (tmp_path / "own.flags").write_text(f"--flagfile={tmp_path}/gone.flags")
+    for name in ("own", "gone"):
+        with pytest.raises(InputError, match=r"gone.flags.*flag files are found from the project's root"):
+            read_flagfile(tmp_path / f"{name}.flags")
 
 
 def test_names_are_unique_and_rows_are_compared_with_rows_that_are_there():
     for table in TABLES:
         names = [row.name for row in table.rows]
         assert len(set(names)) == len(names)
+        assert not any("," in name for name in names), "--rows could not name it"
         assert set(table.compared) <= set(names)
         assert {other for others in table.compared.values() for other in others} <= set(names)
     assert len({table.name for table in TABLES}) == len(TABLES)

@@ -1,5 +1,7 @@
 import json
+import os
 import pathlib
+import time
 
 import pandas as pd
 import pytest
@@ -35,7 +37,8 @@ def pretend(row, seed: int, place: Place) -> None:
     }
     if row.phase == "fusion":
         scores["channel_weights"] = {"keypoint": {"nose": 0.25, "neck": 0.5}, "limb": {"neck to nose": 0.75}}
-    summary = plan.summary(row, seed, place)
+    plan.weights(row, seed, place).touch()
+    summary = plan.measurement(row, seed, place).done
     summary.parent.mkdir(parents=True)
     summary.write_text(json.dumps({"phases": {row.phase: scores}}))
 
@@ -46,7 +49,10 @@ def place(tmp_path) -> Place:
 
 
 def written(table, place, tmp_path, seeds=(0, 2)) -> str:
-    return page.write(table, table.rows, seeds, place, tmp_path / "results", "python -m experiments.x").read_text()
+    results = tmp_path / "results"
+    results.mkdir(exist_ok=True)
+    lines = page.measured(table.rows, seeds, place)
+    return page.write(lines, table, place, results, "python -m experiments.x").read_text()
 
 
 def test_the_page_gives_mean_spread_differences_and_the_papers_numbers(place, tmp_path):
@@ -75,10 +81,10 @@ def test_what_a_person_wrote_into_the_page_stays(place, tmp_path):
     pretend(LRDNN, 0, place)
     text = written(TABLE3, place, tmp_path)
     page_file = tmp_path / "results/table3_rendered.md"
-    page_file.write_text(text.replace("\n## How", "\n## What it shows\n\nMuch.\n\nIndeed.\n\n## How"))
+    page_file.write_text(text.replace("\n## How", "\n## What it shows\n\nMuch.\n\n## Also\n\nIndeed.\n\n## How"))
     pretend(B, 0, place)
     text = written(TABLE3, place, tmp_path)
-    assert text.count("## What it shows\n\nMuch.\n\nIndeed.\n\n## Differences") == 1
+    assert text.count("## What it shows\n\nMuch.\n\n## Also\n\nIndeed.\n\n## Differences") == 1
     assert "| B |" in text
     assert written(TABLE3, place, tmp_path) == text
 
@@ -100,6 +106,26 @@ def test_a_real_dataset_stands_beside_its_own_column(place, tmp_path):
     assert pathlib.Path(tmp_path / "results/table2_dukemtmc.csv").is_file()
 
 
+def test_scores_of_weights_that_are_gone_or_newer_are_left_out(place):
+    for row in (B, LRDNN):
+        pretend(row, 0, place)
+    plan.weights(B, 0, place).unlink()
+    assert page.measured(TABLE3.rows, (0,), place)["row"].tolist() == [LRDNN.name]
+    later = time.time() + 10
+    os.utime(plan.weights(LRDNN, 0, place), (later, later))
+    assert page.measured(TABLE3.rows, (0,), place).empty
+
+
+def test_a_run_on_several_revisions_names_all_of_them(place, tmp_path):
+    pretend(B, 0, place)
+    path = plan.weights(B, 0, place).parent / "environment.json"
+    starts = json.loads(path.read_text())["starts"]
+    path.write_text(json.dumps({"starts": [*starts, {**starts[0], "git_revision": "0123456789abcdef+"}]}))
+    assert "Revision `abcdef012345`; `0123456789ab`+. Machine: 2 cores of a processor." in written(
+        TABLE3, place, tmp_path
+    )
+
+
 def test_the_papers_scores_are_drawn_on_its_own_datasets_only(place):
     for row in (B, LRDNN):
         pretend(row, 0, place)
@@ -115,9 +141,9 @@ def test_the_board_holds_flags_and_scores_of_every_run_once(place):
     for seed in (0, 1):
         pretend(LRDNN, seed, place)
     for _ in range(2):
-        board.write(page.measured([LRDNN], (0, 1), place), [LRDNN], place)
+        board.write(page.measured(TABLE3.rows, (0, 1), place), TABLE3, place)
     folders = sorted((place.out_dir / "hparams").iterdir())
-    assert [folder.name for folder in folders] == ["seed0_lrdnn", "seed1_lrdnn"]
+    assert [folder.name for folder in folders] == ["table3_seed0_lrdnn", "table3_seed1_lrdnn"]
     (events,) = folders[1].iterdir()
     values = [value for event in tf.compat.v1.train.summary_iterator(str(events)) for value in event.summary.value]
     scores = {v.tag: float(tf.make_ndarray(v.tensor)) for v in values if not v.tag.startswith("_hparams_")}

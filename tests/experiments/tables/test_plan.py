@@ -2,14 +2,18 @@ import pathlib
 
 import pytest
 
-from experiments.studies.bilinear_dim import TABLE as DIMS
-from experiments.studies.damaged_pose import TABLE as DAMAGED
-from experiments.table3 import TABLE as TABLE3
+from experiments import table2, table3, table4
+from experiments.studies import bilinear_dim, channel_parse_reduction, damaged_pose, longer_training, maps_or_pool5
 from experiments.tables import plan
 from experiments.tables.plan import Place
-from experiments.tables.rows import DUKEMTMC, LRDNN, MARKET1501, RENDERED, WITHOUT_CPB, B, chosen
+from experiments.tables.rows import DATASETS, DUKEMTMC, LRDNN, MARKET1501, RENDERED, WITHOUT_CPB, B, chosen
 from pose_pretrain.errors import InputError
 
+MODULES = (
+    table2, table3, table4, bilinear_dim, channel_parse_reduction, damaged_pose, longer_training, maps_or_pool5,
+)  # fmt: skip
+TABLES = [module.TABLE for module in MODULES]
+TABLE3, DIMS, DAMAGED = table3.TABLE, bilinear_dim.TABLE, damaged_pose.TABLE
 PLACE = Place(RENDERED, "data", pathlib.Path("out"), None, "poses")
 
 
@@ -70,11 +74,32 @@ def test_a_given_pose_network_is_not_trained():
     assert "--pose_dir=elsewhere/pose" in plan.steps([LRDNN], (0,), place)[-2].command
 
 
-def test_fusions_need_a_pose_network_or_what_to_train_it_on():
-    place = PLACE._replace(pose_data_dir=None)
-    assert names([B], place=place) == ["seed0_b", "seed0_b_report"]
-    with pytest.raises(InputError, match=r"need --pose_dir.*or --pose_data_dir"):
-        plan.steps([LRDNN], (0,), place)
+@pytest.mark.parametrize("dataset", DATASETS)
+def test_steps_that_tables_share_have_the_same_settings_in_each(dataset):
+    settings = {}
+    for table in TABLES:
+        for step in plan.steps(table.rows, (0,), PLACE._replace(dataset=dataset)):
+            assert settings.setdefault(step.done, step.settings) == step.settings, (table.name, step.name)
+            assert len({setting.partition("=")[0] for setting in step.settings}) == len(step.settings)
+
+
+def test_settings_tell_datasets_and_pose_networks_apart():
+    def settings(**changes):
+        return plan.steps([LRDNN], (0,), PLACE._replace(**changes))[-2].settings
+
+    assert settings() == settings(data_dir="moved")
+    assert settings() != settings(images="others")
+    assert settings() != settings(pose_dir=pathlib.Path("elsewhere"))
+
+
+def test_a_row_with_another_start_has_a_place_of_its_own():
+    row = LRDNN._replace(name="from B", folder="lrdnn_from_b", start=B)
+    assert plan.run_dir(row, 0, PLACE) == pathlib.Path("out/seed0/lrdnn_from_b")
+
+
+def test_no_rows_at_all_are_refused():
+    with pytest.raises(InputError, match="--rows is empty: there are B, "):
+        chosen(TABLE3, [""])
 
 
 def test_a_wrong_name_of_a_row_lists_the_right_ones():

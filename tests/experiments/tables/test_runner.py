@@ -5,14 +5,13 @@ import os
 import pathlib
 import signal
 import subprocess
-import sys
 import threading
 import time
 
 import pytest
 
 from experiments.tables import runner
-from experiments.tables.plan import SUMMARY, Step
+from experiments.tables.plan import SUMMARY, Step, is_done
 from pose_pretrain.errors import InputError, Stopped
 
 MODULE = """
@@ -39,7 +38,7 @@ def step(tmp_path, monkeypatch):
         done = tmp_path / "runs" / name
         done.parent.mkdir(exist_ok=True)
         command = ("a_step", str(done), str(seconds), str(code))
-        return Step(name, command, done, tuple(other.done for other in needs), settings)
+        return Step(name, command, done, tuple(other.done for other in needs), settings, done)
 
     return make
 
@@ -79,11 +78,13 @@ def test_steps_run_in_parallel_but_not_before_what_they_need(step, logs):
     assert {one_gpu, two_gpu} == {"4", "7"}
 
 
-def test_what_fails_is_named_and_does_not_stop_the_rest(step, logs):
+def test_what_fails_is_named_and_does_not_stop_the_rest(step, logs, capsys):
     bad = step("bad", code=1)
     needs_it, other = step("needs_it", (bad,)), step("other")
-    with pytest.raises(InputError, match=r"bad failed \(no luck\), see .*bad.log; 1 steps that need it were left out"):
+    with pytest.raises(InputError, match=r"bad failed, see .*bad.log; left out, since they need it: needs_it"):
         runner.run([bad, needs_it, other], logs)
+    assert "FAILED" in (printed := capsys.readouterr().out)
+    assert "error: no luck" in printed
     assert other.done.is_file()
     assert not needs_it.done.exists()
     runner.run([step("bad"), needs_it, other], logs)
@@ -109,40 +110,62 @@ def test_a_stopped_table_stops_its_steps_and_goes_on_later(step, logs):
     assert slow.done.is_file()
 
 
-def test_a_step_that_a_killed_table_left_running_is_not_started_again(step, logs, tmp_path):
-    left = step("left", seconds=30)
+def test_a_step_that_memory_ran_out_for_is_named(step, logs, capsys):
+    slow = step("slow", seconds=30)
+
+    def kill():
+        while not slow.done.with_suffix(".began").exists():
+            time.sleep(0.05)
+        subprocess.run(["pkill", "-KILL", "-f", str(slow.done)], check=True)
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    with pytest.raises(InputError, match="slow failed"):
+        runner.run([slow], logs)
+    killer.join()
+    assert "slow was ended by SIGKILL; did memory run out?" in capsys.readouterr().out
+
+
+def test_a_step_that_a_killed_table_left_running_is_waited_for(step, logs, capsys):
+    left = step("left", seconds=1)
     logs.mkdir()
-    with open(logs / "left.log", "a") as log:
-        runner._lock(log, left)
-        process = subprocess.Popen([sys.executable, "-m", *left.command], stdout=log)
-    try:
-        with pytest.raises(InputError, match="left is being run by another process"):
-            runner.run([left], logs)
-    finally:
-        process.kill()
-        process.wait()
-    runner.run([step("left")], logs)
-    assert left.done.is_file()
+    process = runner._start(left, logs, 0, 1, ())
+    assert runner._start(left, logs, 0, 1, ()) is None
+    runner.run([left, step("next", (left,))], logs)
+    assert process.wait() == 0
+    assert content(left)[1] <= content(step("next"))[0]
+    printed = capsys.readouterr().out
+    assert printed.count("waiting for left: another process is at it") == 1
+    assert "left: done" not in printed
 
 
-def test_a_result_of_other_flags_is_refused(step, logs):
+def test_a_result_of_other_settings_is_refused(step, logs):
     runner.run([step("row", settings=("--epochs=3",))], logs)
-    with pytest.raises(InputError, match=r"--epochs=3 there, --epochs=4 here.*another --out_dir"):
-        runner.run([step("row", settings=("--epochs=4",))], logs)
+    runner.check_finished([step("row", settings=("--epochs=3",))], logs)
+    with pytest.raises(InputError, match=r"row was made with other settings \(--epochs=3 there, --epochs=4 here\)"):
+        runner.check_finished([step("row", settings=("--epochs=4",))], logs)
+    step("row").done.unlink()
+    runner.check_finished([step("row", settings=("--epochs=4",))], logs)
 
 
-def test_weights_that_were_trained_anew_are_measured_anew(step, logs):
+def test_weights_that_were_trained_anew_are_measured_anew_and_not_built_on(step, logs):
     weights = step("weights")
-    report = step(SUMMARY, (weights,))
-    runner.run([weights, report], logs)
-    assert runner.is_done(report)
-    later = report.done.stat().st_mtime + 10
-    os.utime(weights.done, (later, later))
-    assert not runner.is_done(report)
+    report, later = step(SUMMARY, (weights,)), step("later", (weights,))
+    runner.run([weights, report, later], logs)
+    runner.check_finished([weights, report, later], logs)
+    assert is_done(report)
+    newer = report.done.stat().st_mtime + 10
+    os.utime(weights.done, (newer, newer))
+    assert not is_done(report)
+    with pytest.raises(InputError, match=r"later is older than .*weights, which it starts from: delete .*later"):
+        runner.check_finished([weights, report, later], logs)
     weights.done.unlink()
-    assert not runner.is_done(report)
+    assert not is_done(report)
 
 
-def test_what_nobody_makes_must_be_there(step, logs):
+def test_what_nobody_makes_must_be_there(step):
+    given = step("given")
     with pytest.raises(InputError, match="given is not there, and row needs it"):
-        runner.run([step("row", (step("given"),))], logs)
+        runner.check_needs([step("row", (given,))])
+    given.done.touch()
+    runner.check_needs([step("row", (given,))])

@@ -12,6 +12,7 @@ from experiments.table4 import TABLE
 from experiments.tables import flagfiles
 from experiments.tables.binary import make
 from experiments.tables.plan import Place
+from pose_pretrain.errors import InputError
 
 SIZE = "--height=64 --width=32 --batch_size=8 --epochs=1"
 FLAGS = {
@@ -51,10 +52,19 @@ def test_a_table_is_trained_measured_and_written_and_made_again_at_once(data, tm
     assert lines["mAP"].between(0, 100, inclusive="neither").all()
     assert lines["minutes"].gt(0).all()
     assert lines["lowest channel weight"].notna().tolist() == [True, False]
-    assert len(list((tmp_path / "out/hparams").iterdir())) == 2
+    assert {path.name for path in (tmp_path / "out/hparams").iterdir()} == {
+        "table4_seed0_lrdnn",
+        "table4_seed0_lrdnn_without_cpb",
+    }
     assert "| B+A+H+C − B+A+H+C without CPB |" in page.read_text()
     assert "cores of" in page.read_text()
 
     capfd.readouterr()
-    make(TABLE, TABLE.rows, [0], place, tmp_path / "results")
+    make(TABLE, TABLE.rows[:1], [0], place._replace(pose_data_dir=None), tmp_path / "results")
     assert "python -m" not in capfd.readouterr().out
+    assert len(pd.read_csv(tmp_path / "results/table4_rendered.csv")) == len(TABLE.rows)
+
+    with pytest.raises(InputError, match="holds 'rendered', not 'market1501'"):
+        make(TABLE, TABLE.rows, [0], place._replace(dataset="market1501"), tmp_path / "results")
+    with pytest.raises(InputError, match="fusions need a pose network: --pose_dir, or --pose_data_dir"):
+        make(TABLE, TABLE.rows, [0], place._replace(pose_data_dir=None, out_dir=tmp_path / "new"), tmp_path)
