@@ -14,10 +14,8 @@ from pose_pretrain.training_files import CONFIG_FILE, read_json
 
 FOLDER = "hparams"
 SCORES = ("rank-1", "mAP", "rank-1 re-ranked", "mAP re-ranked", "attributes", "minutes")
-_SHOWN = (
-    "pose_maps", "channel_parse", "channel_parse_reduction", "fuse", "bilinear_dim", "backbone", "height", "width",
-    "epochs", "batch_size", "learning_rate", "attribute_weight", "freeze_pose",
-)  # fmt: skip
+_SHOWN = ("pose_maps", "backbone", "height", "width", "epochs", "batch_size", "learning_rate", "attribute_weight")
+_OF_FUSION = ("channel_parse", "channel_parse_reduction", "fuse", "bilinear_dim", "freeze_pose")
 
 
 def write(lines: pd.DataFrame, table: Table, place: Place) -> None:
@@ -34,10 +32,13 @@ def write(lines: pd.DataFrame, table: Table, place: Place) -> None:
         shutil.rmtree(folder, ignore_errors=True)
         config = read_json(run_dir / rows[line["row"]].phase / CONFIG_FILE)
         settings = config["model"] | config["training"]
-        values = {"table": table.name, "row": line["row"], "seed": line["seed"]}
-        values["pose_network"] = pathlib.Path(config["pose_dir"] or "none").name
+        shown = {name: settings[name] for name in _SHOWN}
+        if settings["pose_maps"] != "none":
+            shown |= {name: settings[name] for name in _OF_FUSION}
+            shown["pose_network"] = pathlib.Path(config["pose_dir"]).name
+        values = {"table": table.name, "row": line["row"], "seed": line["seed"], **shown}
         with tf.summary.create_file_writer(str(folder)).as_default(step=0):
-            hparams.hparams(values | {name: settings[name] for name in _SHOWN}, trial_id=folder.name)
+            hparams.hparams(values, trial_id=folder.name)
             for name in SCORES:
                 if pd.notna(line[name]):
                     tf.summary.scalar(name, line[name])

@@ -25,7 +25,8 @@ def pretend(row, seed: int, place: Place) -> None:
     pd.DataFrame({"epoch": [1, 2], "seconds": [60.0, 30.0]}).to_csv(folder / "metrics.csv")
     start = {"git_revision": "abcdef0123456789", "machine": "2 cores of a processor", "command": "python -m train"}
     (folder / "environment.json").write_text(json.dumps({"starts": [start]}))
-    model, training = ModelConfig(identities=3), TrainingConfig(epochs=2)
+    model = ModelConfig(identities=3, pose_maps="both" if row.phase == "fusion" else "none")
+    training = TrainingConfig(epochs=2)
     config = {"model": to_json(model), "training": to_json(training), "pose_dir": "somewhere/pose"}
     (folder / "config.json").write_text(json.dumps(config))
     scores = {
@@ -154,3 +155,4 @@ def test_the_board_holds_flags_and_scores_of_every_run_once(place):
     assert stored.hparams["row"].string_value == "B+A+H+C"
     assert stored.hparams["seed"].number_value == 1
     assert stored.hparams["bilinear_dim"].number_value == 8192
+    assert stored.hparams["pose_network"].string_value == "pose"
