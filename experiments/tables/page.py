@@ -240,7 +240,8 @@ def mean_and_spread(values: pd.Series) -> str:
     values = values.dropna()
     if values.empty:
         return "-"
-    return f"{values.mean():.1f}" + (f" ± {values.std():.1f}" if len(values) > 1 else "")
+    mean = round(values.mean(), 1) + 0.0  # not -0.0
+    return f"{mean:.1f}" + (f" ± {values.std():.1f}" if len(values) > 1 else "")
 
 
 def draw(lines: pd.DataFrame, table: Table, dataset: str) -> Figure:
