@@ -40,20 +40,16 @@ def measured(rows: Sequence[Row], seeds: Sequence[int], place: Place) -> pd.Data
         lowest and highest mean weight that the channel parse block gives a pose map, where there is one; minutes of
         training of the row's own phase by the clock; git revision, machine and command.
     """
-    lines = []
-    for row in rows:
-        for seed in seeds:
-            measurement = plan.measurement(row, seed, place)
-            if plan.is_done(measurement):
-                scores = json.loads(measurement.done.read_text())["phases"][row.phase]
-                values = {column: scores[key] for column, key in _SCORES.items()}
-                percent = {column: None if value is None else 100 * value for column, value in values.items()}
-                if _learned_no_attributes(row, seed, place):
-                    percent["attributes"] = None
-                lines.append(
-                    {"row": row.name, "seed": seed, **percent, **_weights(scores), **_training(row, seed, place)}
-                )
-    return pd.DataFrame(lines, columns=_COLUMNS)
+    done = [(row, seed) for row in rows for seed in seeds if plan.is_done(plan.measurement(row, seed, place))]
+    return pd.DataFrame([_line(row, seed, place) for row, seed in done], columns=_COLUMNS)
+
+
+def _line(row: Row, seed: int, place: Place) -> dict[str, object]:
+    scores = json.loads(plan.measurement(row, seed, place).done.read_text())["phases"][row.phase]
+    percent = {column: None if scores[key] is None else 100 * scores[key] for column, key in _SCORES.items()}
+    if _learned_no_attributes(row, seed, place):
+        percent["attributes"] = None
+    return {"row": row.name, "seed": seed, **percent, **_weights(scores), **_training(row, seed, place)}
 
 
 def _learned_no_attributes(row: Row, seed: int, place: Place) -> bool:
