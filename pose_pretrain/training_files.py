@@ -58,17 +58,21 @@ def note_start(folder: pathlib.Path, steps_done: int) -> None:
         "versions": {"python": platform.python_version()} | {name: metadata.version(name) for name in _LIBRARIES},
         "precision": keras.mixed_precision.global_policy().name,
         "devices": [device.name for device in tf.config.list_logical_devices()],
-        "machine": machine(),
+        "machine": _machine(),
     }
     write_json(path, {"starts": [*starts, start]})
 
 
-def machine() -> str:
-    """The GPUs that TensorFlow sees, or else the processor, in words: "2 cores of Intel(R) Xeon(R) ..."."""
-    details = tf.config.experimental.get_device_details
-    gpus = [details(gpu).get("device_name", "GPU") for gpu in tf.config.list_physical_devices("GPU")]
-    if gpus:
-        return ", ".join(gpus)
+def gpu_names() -> str:
+    """The GPUs that TensorFlow sees, in words; empty where there are none."""
+    gpus = [tf.config.experimental.get_device_details(gpu) for gpu in tf.config.list_physical_devices("GPU")]
+    return ", ".join(gpu.get("device_name", "GPU") for gpu in gpus)
+
+
+def _machine() -> str:
+    """The GPUs, or else the processor: "2 cores of Intel(R) Xeon(R) ..."."""
+    if gpus := gpu_names():
+        return gpus
     info = pathlib.Path("/proc/cpuinfo")  # Linux; platform.processor() says "x86_64" there
     lines = info.read_text().splitlines() if info.is_file() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]

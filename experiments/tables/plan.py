@@ -80,7 +80,7 @@ def newer_needs(step: Step) -> list[pathlib.Path]:
 
 
 def run_dir(row: Row, seed: int, place: Place) -> pathlib.Path:
-    """Where a row is trained. A variant whose flags the row's own flag file gives already is that row."""
+    """Where a row is trained. A variant whose flags its flag file gives already is that file's row, in its folder."""
     given = read_flagfile(flagfile(place.dataset, row.flagfile))
     changes_nothing = row.flags and row.pose == "pose" and set(shlex.split(row.flags)) <= set(given)
     return place.out_dir / f"seed{seed}" / (row.flagfile if changes_nothing else row.folder)

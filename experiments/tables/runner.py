@@ -95,6 +95,7 @@ def check_finished(steps: Sequence[Step], logs: pathlib.Path) -> None:
     Raises:
         InputError: A finished step had other settings, or what it started from was made anew since.
     """
+    made = {step.done for step in steps}
     for step in steps:
         path = _settings_file(step, logs)
         there = path.read_text().splitlines() if path.is_file() and step.folder.exists() else list(step.settings)
@@ -105,11 +106,11 @@ def check_finished(steps: Sequence[Step], logs: pathlib.Path) -> None:
                 f"{step.folder} was made with other settings ({', '.join(differences)}): "
                 "use another --out_dir, or delete that folder"
             )
-        if step.done.is_file() and not is_done(step):
-            continue  # a measurement is repeated
-        newer = [path for path in newer_needs(step) if path.is_file()] if step.done.is_file() else []
-        if newer and newer[0] in {other.done for other in steps}:
-            raise InputError(f"{step.folder} is older than {newer[0]}, which it starts from: delete {step.folder}")
+        if not is_done(step):  # it is still to be made, or to be measured again
+            continue
+        for need in newer_needs(step):
+            if need in made and need.is_file():
+                raise InputError(f"{step.folder} is older than {need}, which it starts from: delete {step.folder}")
 
 
 def check_needs(steps: Sequence[Step]) -> None:

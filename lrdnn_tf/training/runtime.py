@@ -7,6 +7,7 @@ import tensorflow as tf
 import tf_keras as keras
 
 from pose_pretrain.errors import InputError
+from pose_pretrain.training_files import gpu_names
 
 PRECISIONS = ("auto", "float32", "mixed_float16", "mixed_bfloat16")
 STRATEGIES = ("auto", "one_device", "mirrored", "multi_worker")
@@ -80,8 +81,7 @@ def read_steps(text: str | None) -> tuple[int, int] | None:
 
 def device_names() -> str:
     """The devices that TensorFlow will use, in words."""
-    gpus = [tf.config.experimental.get_device_details(gpu) for gpu in tf.config.list_physical_devices("GPU")]
-    return ", ".join(gpu.get("device_name", "GPU") for gpu in gpus) or "the CPU: TensorFlow found no GPU"
+    return gpu_names() or "the CPU: TensorFlow found no GPU"
 
 
 def _has_tensor_cores() -> bool:

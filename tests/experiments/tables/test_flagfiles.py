@@ -6,17 +6,9 @@ import sys
 
 import pytest
 
-from experiments import table2, table3, table4
-from experiments.studies import bilinear_dim, channel_parse_reduction, damaged_pose, longer_training, maps_or_pool5
 from experiments.tables.flagfiles import flagfile, read_flagfile
 from experiments.tables.rows import DATASETS, DUKEMTMC, MARKET1501, RENDERED
 from pose_pretrain.errors import InputError
-
-MODULES = (
-    table2, table3, table4, bilinear_dim, channel_parse_reduction, damaged_pose, longer_training, maps_or_pool5,
-)  # fmt: skip
-TABLES = [module.TABLE for module in MODULES]
-FILES = sorted({row.flagfile for table in TABLES for row in table.rows})
 
 READ_ALL = """
 import json, runpy, sys
@@ -40,10 +32,10 @@ def parsed(module: str, arguments: list[list[str]]) -> list[dict]:
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def test_training_understands_every_flag_file_and_every_variant():
+def test_training_understands_every_flag_file_and_every_variant(tables, flagfiles):
     required = ["--run_dir=run", "--data_dir=data"]
-    cases = [(dataset, name, "") for dataset in DATASETS for name in FILES]
-    cases += [(RENDERED, row.flagfile, row.flags) for table in TABLES for row in table.rows if row.flags]
+    cases = [(dataset, name, "") for dataset in DATASETS for name in flagfiles]
+    cases += [(RENDERED, row.flagfile, row.flags) for table in tables for row in table.rows if row.flags]
     arguments = [[f"--flagfile={flagfile(dataset, name)}", *flags.split(), *required] for dataset, name, flags in cases]
     for (dataset, name, flags), values in zip(cases, parsed("lrdnn_tf.train", arguments), strict=True):
         controls = {"b_on": 160, "b_a_on": 160}
@@ -59,8 +51,8 @@ def test_pose_pretraining_understands_its_flag_files():
     assert [values["epochs"] for values in parsed("lrdnn_tf.pretrain_pose", arguments)] == [40, 40, 18]
 
 
-def test_both_real_datasets_are_trained_alike():
-    for name in FILES:
+def test_both_real_datasets_are_trained_alike(flagfiles):
+    for name in flagfiles:
         assert read_flagfile(flagfile(MARKET1501, name)) == read_flagfile(flagfile(DUKEMTMC, name))
 
 
@@ -77,11 +69,11 @@ def test_a_missing_flag_file_is_named_also_where_another_names_it(tmp_path):
             read_flagfile(tmp_path / f"{name}.flags")
 
 
-def test_names_are_unique_and_rows_are_compared_with_rows_that_are_there():
-    for table in TABLES:
+def test_names_are_unique_and_rows_are_compared_with_rows_that_are_there(tables):
+    for table in tables:
         names = [row.name for row in table.rows]
         assert len(set(names)) == len(names)
         assert not any("," in name for name in names), "--rows could not name it"
         assert set(table.compared) <= set(names)
         assert {other for others in table.compared.values() for other in others} <= set(names)
-    assert len({table.name for table in TABLES}) == len(TABLES)
+    assert len({table.name for table in tables}) == len(tables)

@@ -2,18 +2,14 @@ import pathlib
 
 import pytest
 
-from experiments import table2, table3, table4
-from experiments.studies import bilinear_dim, channel_parse_reduction, damaged_pose, longer_training, maps_or_pool5
+from experiments.studies.bilinear_dim import TABLE as DIMS
+from experiments.studies.damaged_pose import TABLE as DAMAGED
+from experiments.table3 import TABLE as TABLE3
 from experiments.tables import plan
 from experiments.tables.plan import Place
 from experiments.tables.rows import DATASETS, DUKEMTMC, LRDNN, MARKET1501, RENDERED, WITHOUT_CPB, B, chosen
 from pose_pretrain.errors import InputError
 
-MODULES = (
-    table2, table3, table4, bilinear_dim, channel_parse_reduction, damaged_pose, longer_training, maps_or_pool5,
-)  # fmt: skip
-TABLES = [module.TABLE for module in MODULES]
-TABLE3, DIMS, DAMAGED = table3.TABLE, bilinear_dim.TABLE, damaged_pose.TABLE
 PLACE = Place(RENDERED, "data", pathlib.Path("out"), None, "poses")
 
 
@@ -75,9 +71,9 @@ def test_a_given_pose_network_is_not_trained():
 
 
 @pytest.mark.parametrize("dataset", DATASETS)
-def test_steps_that_tables_share_have_the_same_settings_in_each(dataset):
+def test_steps_that_tables_share_have_the_same_settings_in_each(dataset, tables):
     settings = {}
-    for table in TABLES:
+    for table in tables:
         for step in plan.steps(table.rows, (0,), PLACE._replace(dataset=dataset)):
             assert settings.setdefault(step.done, step.settings) == step.settings, (table.name, step.name)
             assert len({setting.partition("=")[0] for setting in step.settings}) == len(step.settings)

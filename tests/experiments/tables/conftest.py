@@ -1,0 +1,21 @@
+import pytest
+
+from experiments import table2, table3, table4
+from experiments.studies import bilinear_dim, channel_parse_reduction, damaged_pose, longer_training, maps_or_pool5
+from experiments.tables.rows import Table
+
+MODULES = (
+    table2, table3, table4, bilinear_dim, channel_parse_reduction, damaged_pose, longer_training, maps_or_pool5,
+)  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def tables() -> list[Table]:
+    """All tables and studies."""
+    return [module.TABLE for module in MODULES]
+
+
+@pytest.fixture(scope="session")
+def flagfiles(tables) -> list[str]:
+    """The names of their flag files."""
+    return sorted({row.flagfile for table in tables for row in table.rows})
