@@ -11,9 +11,9 @@ import pathlib
 import numpy as np
 import scipy.io
 
+from lrdnn_base.errors import InputError
 from lrdnn_tf import attributes
 from lrdnn_tf.attributes import UNKNOWN, AttributeTask
-from pose_pretrain.errors import InputError
 
 
 def _colours(prefix: str, tasks: tuple[AttributeTask, ...], name: str) -> tuple[str, ...]:

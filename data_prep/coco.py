@@ -10,7 +10,7 @@ no say.
 """
 
 # First, so that TensorFlow's start-up notes stay off the screen.
-from lrdnn_tf import binary  # isort: skip
+from lrdnn_base import command  # isort: skip
 
 import collections
 import json
@@ -25,8 +25,8 @@ from pycocotools import mask as coco_mask
 
 from data_prep import reid
 from data_prep import shards as shard_files
+from lrdnn_base.errors import InputError
 from pose_pretrain import records
-from pose_pretrain.errors import InputError
 from pose_pretrain.skeleton import COCO_KEYPOINTS
 
 NAME = "coco"
@@ -249,4 +249,4 @@ if __name__ == "__main__":
     flags.DEFINE_string("name", NAME, "name of the dataset")
     flags.DEFINE_integer("shards", 4, "TFRecord files per split", lower_bound=1)
     flags.DEFINE_bool("skip_bad_images", False, "leave out images that do not decode, and list them in dataset.json")
-    binary.run(main)
+    command.run(main)

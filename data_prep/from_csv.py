@@ -9,7 +9,7 @@ may differ from image to image of one person.
 """
 
 # First, so that TensorFlow's start-up notes stay off the screen.
-from lrdnn_tf import binary  # isort: skip
+from lrdnn_base import command  # isort: skip
 
 import os
 import pathlib
@@ -20,8 +20,8 @@ from absl import flags, logging
 
 from data_prep import reid
 from data_prep.shards import list_all
+from lrdnn_base.errors import InputError
 from lrdnn_tf.attributes import UNKNOWN, AttributeTask
-from pose_pretrain.errors import InputError
 
 COLUMNS = ("path", "identity", "camera", "split")
 # What tables and outputs downstream call other things by.
@@ -189,4 +189,4 @@ if __name__ == "__main__":
     flags.DEFINE_string("name", None, "name of the dataset; that of the CSV when not given")
     flags.DEFINE_integer("shards", 4, "TFRecord files per split", lower_bound=1)
     flags.DEFINE_bool("skip_bad_images", False, "leave out images that do not decode, and list them in dataset.json")
-    binary.run(main)
+    command.run(main)

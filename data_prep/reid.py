@@ -1,7 +1,7 @@
 """What the converters of re-identification datasets share: raw folders to lists of crops, and those to a dataset."""
 
 # First, so that TensorFlow's start-up notes stay off the screen.
-from lrdnn_tf import binary  # isort: skip
+from lrdnn_base import command  # isort: skip
 
 import functools
 import os
@@ -15,12 +15,11 @@ from absl import flags, logging
 
 from data_prep import shards as shard_files
 from data_prep.attribute_labels import read_attribute_labels
+from lrdnn_base.errors import InputError
 from lrdnn_tf.attributes import UNKNOWN, AttributeTask
 from lrdnn_tf.data import records
-from pose_pretrain.errors import InputError
+from lrdnn_tf.data.dataset import DISTRACTOR, JUNK
 
-JUNK = -1
-DISTRACTOR = 0
 SPLITS = ("train", "query", "gallery")
 # The folders of Market-1501, which DukeMTMC-reID took over.
 FOLDERS = {"train": "bounding_box_train", "query": "query", "gallery": "bounding_box_test"}
@@ -131,7 +130,7 @@ def run_converter(source: Source) -> None:
         options = ("raw_dir", "out_dir", "attributes", "name", "shards", "skip_bad_images")
         print(table(convert_folders(source, **{option: flags.FLAGS[option].value for option in options})))
 
-    binary.run(main)
+    command.run(main)
 
 
 def find_crops(raw_dir: str | os.PathLike, source: Source) -> dict[str, list[Crop]]:

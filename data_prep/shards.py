@@ -17,8 +17,8 @@ import tensorflow as tf
 from absl import logging
 from tqdm import tqdm
 
+from lrdnn_base.errors import InputError
 from lrdnn_tf.data.dataset import DESCRIPTION_FILE, FORMAT_VERSION
-from pose_pretrain.errors import InputError
 
 _AT_A_TIME = 512  # items read, checked and encoded in parallel before they are written
 _NAMES_SHOWN = 5

@@ -8,7 +8,7 @@ by shard and record, counted from 0, and end in exit code 1. It works for re-ide
 """
 
 # First, so that TensorFlow's start-up notes stay off the screen.
-from lrdnn_tf import binary  # isort: skip
+from lrdnn_base import command  # isort: skip
 
 import functools
 import operator
@@ -26,11 +26,11 @@ from absl import flags
 from tqdm import tqdm
 
 from data_prep import shards as shard_files
+from lrdnn_base.errors import InputError
 from lrdnn_tf.attributes import UNKNOWN, AttributeTask
 from lrdnn_tf.data import records
 from lrdnn_tf.data.dataset import DESCRIPTION_FILE, Dataset, read_dataset, read_description
 from pose_pretrain import records as pose_records
-from pose_pretrain.errors import InputError
 
 _TILES = 24  # images of each split on the contact sheet
 _PER_ROW = 12
@@ -287,4 +287,4 @@ if __name__ == "__main__":
     flags.DEFINE_string("contact_sheet", None, "PNG to write; contact_sheet.png in data_dir when not given")
     if len(sys.argv) > 1 and not sys.argv[1].startswith("-"):
         sys.argv[1] = f"--data_dir={sys.argv[1]}"
-    binary.run(main)
+    command.run(main)

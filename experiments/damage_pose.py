@@ -10,8 +10,8 @@ import numpy as np
 import tf_keras as keras
 from absl import flags
 
-from lrdnn_tf import binary
-from pose_pretrain.errors import InputError
+from lrdnn_base import command
+from lrdnn_base.errors import InputError
 from pose_pretrain.network import STAGES, build_pose_network, load_pose_network, read_pose_width, save_pose_network
 
 DAMAGES = ("shuffled", "last_stage")
@@ -61,4 +61,4 @@ if __name__ == "__main__":
     flags.DEFINE_string("out_dir", None, "Gets the damaged one.")
     flags.DEFINE_integer("seed", 0, "Seed of the shuffling, or of the fresh weights.")
     flags.mark_flags_as_required(["damage", "pose_dir", "out_dir"])
-    binary.run(main)
+    command.run(main)

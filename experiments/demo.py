@@ -15,8 +15,8 @@ from collections.abc import Iterator
 
 from absl import flags
 
-from lrdnn_tf import binary
-from pose_pretrain.errors import InputError
+from lrdnn_base import command
+from lrdnn_base.errors import InputError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,10 +74,10 @@ def run(run_dir: pathlib.Path, size: Size) -> None:
     """
     shutil.rmtree(run_dir, ignore_errors=True)
     started_at = time.time()
-    for command in commands(run_dir, size, started_at):
-        print(f"\n[{time.time() - started_at:4.0f} s] python -m {command}", flush=True)
-        if subprocess.run([sys.executable, "-m", *shlex.split(command)]).returncode:
-            raise InputError(f"the demo stopped at: python -m {command}")
+    for step in commands(run_dir, size, started_at):
+        print(f"\n[{time.time() - started_at:4.0f} s] python -m {step}", flush=True)
+        if subprocess.run([sys.executable, "-m", *shlex.split(step)]).returncode:
+            raise InputError(f"the demo stopped at: python -m {step}")
     print(f"\ndone in {(time.time() - started_at) / 60:.1f} minutes: open {run_dir}/report/index.html")
 
 
@@ -92,4 +92,4 @@ if __name__ == "__main__":
     for field in dataclasses.fields(Size):
         define = flags.DEFINE_float if field.type is float else flags.DEFINE_integer
         define(field.name, field.default, f"{field.name.replace('_', ' ')}; make it smaller for a quick look.")
-    binary.run(main)
+    command.run(main)

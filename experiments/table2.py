@@ -3,7 +3,7 @@
 python -m experiments.table2 --dataset={market1501,dukemtmc,rendered} --data_dir=DATASET --pose_data_dir=POSE_DATASET
 """
 
-from experiments.tables import binary
+from experiments.tables import command
 from experiments.tables.rows import DUKEMTMC, LRDNN, MARKET1501, Score, Table
 
 
@@ -31,4 +31,4 @@ TABLE = Table(
 )
 
 if __name__ == "__main__":
-    binary.run(TABLE)
+    command.run(TABLE)

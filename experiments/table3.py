@@ -3,7 +3,7 @@
 python -m experiments.table3 --dataset={market1501,dukemtmc,rendered} --data_dir=DATASET --pose_data_dir=POSE_DATASET
 """
 
-from experiments.tables import binary
+from experiments.tables import command
 from experiments.tables.rows import B_A, B_A_C, B_A_H, LRDNN, B, Table
 
 TABLE = Table(
@@ -22,4 +22,4 @@ TABLE = Table(
 )
 
 if __name__ == "__main__":
-    binary.run(TABLE)
+    command.run(TABLE)

@@ -13,7 +13,8 @@ from absl import flags
 from tqdm import tqdm
 
 from experiments.measure import timed
-from lrdnn_tf import binary, runs
+from lrdnn_base import command
+from lrdnn_tf import runs
 from lrdnn_tf.data.dataset import Dataset, read_dataset
 from lrdnn_tf.data.pipeline import evaluation_batches, read_labels
 from lrdnn_tf.evaluation.descriptors import describe
@@ -88,4 +89,4 @@ if __name__ == "__main__":
     flags.DEFINE_string("data_dir", None, "A dataset that data_prep converted.")
     flags.DEFINE_list("phases", None, "Phases to convert, separated by commas. Default: all that are trained.")
     flags.mark_flags_as_required(["run_dir", "data_dir"])
-    binary.run(main)
+    command.run(main)

@@ -2,13 +2,13 @@
 
 import dataclasses
 
+from lrdnn_base.errors import InputError
+from lrdnn_base.schedule import SCHEDULES
 from lrdnn_tf.attributes import AttributeTask
-from pose_pretrain.errors import InputError
 
 BACKBONES = ("resnet50", "small")
 POSE_MAPS = ("none", "confidence", "affinity", "both")
 FUSE = ("maps", "pool5")
-SCHEDULES = ("decay", "cosine")
 BILINEAR_METHODS = ("fft", "outer_product")
 
 

@@ -3,21 +3,20 @@
 import dataclasses
 import os
 import pathlib
-import shlex
-import sys
 import time
 from collections.abc import Sequence
 
 import pandas as pd
 from absl import flags
 
-from lrdnn_tf import binary, runs
+from lrdnn_base import command
+from lrdnn_base.errors import InputError
+from lrdnn_tf import runs
 from lrdnn_tf.data.dataset import Dataset, read_dataset
 from lrdnn_tf.data.pipeline import read_labels
 from lrdnn_tf.evaluation.queries import POOLINGS
 from lrdnn_tf.evaluation.report import summarize, write_report
 from lrdnn_tf.evaluation.results import DEFAULTS, Settings, evaluate_phase
-from pose_pretrain.errors import InputError
 
 
 def evaluate(
@@ -56,8 +55,8 @@ def evaluate(
     results = [
         evaluate_phase(run_dir, phase, dataset, query_labels, gallery_labels, batch_size, settings) for phase in phases
     ]
-    command = shlex.join(["python", *sys.orig_argv[1:]])
-    summary = summarize(results, dataset, settings, command, time.time() - started_at)
+    started_by = command.command_line()
+    summary = summarize(results, dataset, settings, started_by, time.time() - started_at)
     page = write_report(
         pathlib.Path(run_dir) / "report" if report_dir is None else report_dir,
         results,
@@ -123,4 +122,4 @@ if __name__ == "__main__":
     flags.DEFINE_string("report_dir", None, "Where the report goes. Default RUN_DIR/report.")
     flags.DEFINE_float("started_at", None, "Unix time from which the report's seconds count. Default: now.")
     flags.mark_flags_as_required(["run_dir", "data_dir"])
-    binary.run(main)
+    command.run(main)

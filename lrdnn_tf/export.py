@@ -9,7 +9,8 @@ import shutil
 
 from absl import flags
 
-from lrdnn_tf import binary, runs
+from lrdnn_base import command
+from lrdnn_tf import runs
 from lrdnn_tf.serving import signatures, tflite
 from lrdnn_tf.serving.model_card import CARD_FILE, model_card, read_summary
 from lrdnn_tf.serving.warmup import write_warmup_requests
@@ -69,4 +70,4 @@ if __name__ == "__main__":
     flags.DEFINE_string("export_dir", None, "Where it goes. Default RUN_DIR/export, with --tflite RUN_DIR/tflite.")
     flags.DEFINE_enum("tflite", None, tflite.PRECISIONS, "The embedding for TensorFlow Lite, its weights of this type.")
     flags.mark_flags_as_required(["run_dir"])
-    binary.run(main)
+    command.run(main)

@@ -5,9 +5,8 @@ import pathlib
 
 from absl import flags
 
-from lrdnn_tf import binary
-from lrdnn_tf.training.runtime import PRECISIONS, STRATEGIES, device_names, make_strategy, read_steps, set_precision
-from pose_pretrain.fit import Runtime
+from lrdnn_base import command
+from lrdnn_base.devices import PRECISIONS, STRATEGIES, Runtime, device_names, make_strategy, read_steps, set_precision
 from pose_pretrain.network import load_pose_network
 from pose_pretrain.pipeline import read_pose_dataset
 from pose_pretrain.train import PoseConfig, pretrain, report_run
@@ -59,4 +58,4 @@ if __name__ == "__main__":
     flags.DEFINE_enum("eval_split", "val", ["val", "train"], "Whose people are looked for at the end.")
     flags.DEFINE_bool("eval_flip", False, "Whether maps are averaged with those of the mirrored image at the end.")
     flags.mark_flags_as_required(["data_dir", "run_dir"])
-    binary.run(main)
+    command.run(main)

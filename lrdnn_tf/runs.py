@@ -12,10 +12,10 @@ import pathlib
 
 import tf_keras as keras
 
+from lrdnn_base.errors import InputError
+from lrdnn_base.run_folder import CONFIG_FILE, WEIGHTS_FILE, read_run_json
 from lrdnn_tf.config import ModelConfig, model_config_from_json
 from lrdnn_tf.model.lrdnn import build_model
-from pose_pretrain.errors import InputError
-from pose_pretrain.training_files import CONFIG_FILE, WEIGHTS_FILE, read_json
 
 PHASES = ("identity", "attributes", "fusion")
 
@@ -46,7 +46,7 @@ def trained_phases(run_dir: str | os.PathLike) -> list[str]:
 
 
 def read_config(run_dir: str | os.PathLike, phase: str) -> dict:
-    """config.json of a phase, as `lrdnn_tf.training.loop.train_phase` wrote it.
+    """config.json of a phase, as `lrdnn_tf.training.train_phase.train_phase` wrote it.
 
     Raises:
         InputError: The phase was not started here, or its config.json is not readable.
@@ -54,7 +54,7 @@ def read_config(run_dir: str | os.PathLike, phase: str) -> dict:
     path = config_path(run_dir, phase)
     if not path.exists():
         raise InputError(f"no {phase} phase in {run_dir}: {_how_to_train(run_dir, phase)}")
-    return read_json(path)
+    return read_run_json(path)
 
 
 def read_model_config(run_dir: str | os.PathLike, phase: str) -> ModelConfig:

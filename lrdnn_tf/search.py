@@ -14,16 +14,16 @@ import numpy as np
 import pandas as pd
 from absl import flags
 
-from lrdnn_tf import binary
+from lrdnn_base import command
+from lrdnn_base.errors import InputError
 from lrdnn_tf.evaluation.reranking import rerank
+from lrdnn_tf.searching.attribute_filter import matching, parse_where, probability
+from lrdnn_tf.searching.contact_sheet import contact_sheet
+from lrdnn_tf.searching.index import Index, find_images, update_index
+from lrdnn_tf.searching.nearest import nearest
 from lrdnn_tf.serving import answers, client
 from lrdnn_tf.serving.answers import Answers, Model
-from lrdnn_tf.serving.contact_sheet import contact_sheet
-from lrdnn_tf.serving.index import Index, find_images, update_index
-from lrdnn_tf.serving.nearest import nearest
 from lrdnn_tf.serving.saved_model import LocalModel
-from lrdnn_tf.serving.where import matching, parse_where, probability
-from pose_pretrain.errors import InputError
 
 _SHEET_ROWS = 20  # queries on the contact sheet; a picture has limits, the table has none
 _SHEET_COLUMNS = 10  # of what attributes alone found
@@ -56,7 +56,7 @@ def search(
         where: "ATTRIBUTE=VALUE" each, in the words of the model; only images that have them all are looked at.
         reranked: Order the nearest 1000 of each query by k-reciprocal re-ranking.
         server: "HOST:PORT" of TensorFlow Serving, or "http://HOST:PORT" for its REST interface.
-        index_dir, rebuild: See `lrdnn_tf.serving.index.update_index`.
+        index_dir, rebuild: See `lrdnn_tf.searching.index.update_index`.
 
     Returns:
         One row per match: query and similarity (cosine, -1..1) when there is a query, or probability (of all that is
@@ -223,4 +223,4 @@ if __name__ == "__main__":
     flags.DEFINE_string("index_dir", None, "Where the index of the gallery is. Default GALLERY/.lrdnn_index.")
     flags.DEFINE_bool("rebuild", False, "Make the index of the gallery anew.")
     flags.mark_flags_as_required(["gallery"])
-    binary.run(main)
+    command.run(main)

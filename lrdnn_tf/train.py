@@ -5,22 +5,24 @@ import functools
 
 from absl import flags
 
-from lrdnn_tf import binary, config
-from lrdnn_tf.config import ModelConfig, TrainingConfig
-from lrdnn_tf.data.dataset import read_dataset
-from lrdnn_tf.evaluation.retrieval import project_gallery, retrieval_scores
-from lrdnn_tf.training.loop import train_phase
-from lrdnn_tf.training.phases import PHASES, phase_config
-from lrdnn_tf.training.runtime import (
+from lrdnn_base import command
+from lrdnn_base.devices import (
     PRECISIONS,
     STRATEGIES,
+    Runtime,
     device_names,
     make_strategy,
     read_steps,
     set_precision,
 )
-from pose_pretrain.errors import InputError
-from pose_pretrain.fit import Runtime
+from lrdnn_base.errors import InputError
+from lrdnn_base.schedule import SCHEDULES
+from lrdnn_tf import config
+from lrdnn_tf.config import ModelConfig, TrainingConfig
+from lrdnn_tf.data.dataset import read_dataset
+from lrdnn_tf.evaluation.retrieval import project_gallery, retrieval_scores
+from lrdnn_tf.training.phases import PHASES, phase_config
+from lrdnn_tf.training.train_phase import train_phase
 
 _MODEL_FLAGS = (
     "backbone", "last_stride", "height", "width", "pose_maps", "channel_parse", "channel_parse_reduction", "fuse",
@@ -69,7 +71,7 @@ if __name__ == "__main__":
     flags.DEFINE_integer("batch_size", TrainingConfig.batch_size, "Images a step.")
     flags.DEFINE_float("learning_rate", TrainingConfig.learning_rate, "Adam's rate in the first epoch.")
     flags.DEFINE_float("decay", TrainingConfig.decay, "Factor on the rate after every epoch.")
-    flags.DEFINE_enum("schedule", TrainingConfig.schedule, config.SCHEDULES, "How the rate falls; cosine ends at 0.")
+    flags.DEFINE_enum("schedule", TrainingConfig.schedule, SCHEDULES, "How the rate falls; cosine ends at 0.")
     flags.DEFINE_integer("warmup_epochs", TrainingConfig.warmup_epochs, "Epochs in which the rate rises from 0.")
     flags.DEFINE_float("label_smoothing", TrainingConfig.label_smoothing, "Share of identity labels spread evenly.")
     flags.DEFINE_float(
@@ -127,4 +129,4 @@ if __name__ == "__main__":
     )
     flags.DEFINE_bool("freeze_pose", TrainingConfig.freeze_pose, "Whether the pose branch stays as it was pretrained.")
     flags.mark_flags_as_required(["phase", "run_dir", "data_dir"])
-    binary.run(main)
+    command.run(main)

@@ -9,10 +9,11 @@ import tensorflow as tf
 from absl import flags
 from tqdm import tqdm
 
-from lrdnn_tf import binary, runs
+from lrdnn_base import command
+from lrdnn_base.errors import InputError
+from lrdnn_tf import runs
 from lrdnn_tf.data.decode import decode_image
 from lrdnn_tf.evaluation import fusion_pictures
-from pose_pretrain.errors import InputError
 
 _SUFFIXES = (".jpg", ".jpeg", ".png")
 _BATCH_SIZE = 32
@@ -81,4 +82,4 @@ if __name__ == "__main__":
     flags.DEFINE_string("out_dir", None, "Gets pose_maps.jpg and responses.jpg.")
     flags.DEFINE_integer("limit", 12, "At most so many crops, evenly taken from the folder.", lower_bound=1)
     flags.mark_flags_as_required(["run_dir", "images", "out_dir"])
-    binary.run(main)
+    command.run(main)

@@ -16,8 +16,8 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 from tqdm import tqdm
 
+from lrdnn_base.errors import InputError
 from pose_pretrain.decode import find_keypoints
-from pose_pretrain.errors import InputError
 from pose_pretrain.pipeline import PoseDataset, evaluation_people
 from pose_pretrain.skeleton import COCO_KEYPOINTS, FLIP, FLIP_LIMBS, KEYPOINTS, to_coco
 

@@ -6,10 +6,11 @@ import pathlib
 import tensorflow as tf
 import tf_keras as keras
 
-from pose_pretrain.errors import InputError
-from pose_pretrain.imagenet import CaffePreprocessing, load_application_weights
+from lrdnn_base.errors import InputError
+from lrdnn_base.files import write_json
+from lrdnn_base.imagenet import CaffePreprocessing, load_application_weights
+from lrdnn_base.run_folder import CONFIG_FILE, WEIGHTS_FILE, read_run_json, save_weights
 from pose_pretrain.skeleton import AFFINITY_MAPS, CONFIDENCE_MAPS
-from pose_pretrain.training_files import CONFIG_FILE, WEIGHTS_FILE, read_json, save_weights, write_json
 
 STRIDE = 8  # input pixels per map cell
 STAGES = 3
@@ -117,7 +118,7 @@ def read_pose_width(pose_dir: str | os.PathLike) -> float:
     if not config.is_file():
         raise InputError(_how_to_get(pose_dir, CONFIG_FILE))
     try:
-        return read_json(config)["pose_width"]
+        return read_run_json(config)["pose_width"]
     except (KeyError, TypeError):
         raise InputError(f"{config} is damaged, it gives no pose_width: train the pose network again") from None
 

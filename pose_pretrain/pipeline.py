@@ -8,8 +8,8 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
+from lrdnn_base.errors import InputError
 from pose_pretrain import augment, targets
-from pose_pretrain.errors import InputError
 from pose_pretrain.network import STRIDE
 from pose_pretrain.records import decode_ignore_mask, parse_example
 from pose_pretrain.skeleton import COCO_KEYPOINTS, KEYPOINTS

@@ -16,11 +16,15 @@ import numpy as np
 import tensorflow as tf
 import tf_keras as keras
 
-from pose_pretrain.callbacks import Due
+from lrdnn_base.callbacks import Timer
+from lrdnn_base.devices import Runtime
+from lrdnn_base.errors import InputError
+from lrdnn_base.files import write_json
+from lrdnn_base.run_folder import CONFIG_FILE, WEIGHTS_FILE, read_run_json, refuse_other_config, was_started
+from lrdnn_base.schedule import LearningRate
+from lrdnn_base.training_loop import TrainingModel, fit, save_trained, with_synchronized_batch_norms
 from pose_pretrain.decode import find_keypoints
-from pose_pretrain.errors import InputError
 from pose_pretrain.evaluate import PoseScores, boxes_in_crops, evaluate, final_maps, report
-from pose_pretrain.fit import Runtime, TrainingModel, fit, save_trained, with_synchronized_batch_norms
 from pose_pretrain.loss import map_loss, weighted_targets
 from pose_pretrain.network import (
     STAGES,
@@ -30,14 +34,6 @@ from pose_pretrain.network import (
 )
 from pose_pretrain.pictures import draw_panel
 from pose_pretrain.pipeline import PoseDataset, evaluation_people, steps_per_epoch, training_batches
-from pose_pretrain.training_files import (
-    CONFIG_FILE,
-    WEIGHTS_FILE,
-    has_begun,
-    read_json,
-    refuse_other_config,
-    write_json,
-)
 
 _SECONDS_BETWEEN_OVERLAYS = 60  # at least: epochs of small sets last a second
 _PICTURES = 8
@@ -101,8 +97,8 @@ def pretrain(
     """
     runtime = runtime or Runtime()
     pose_dir = pathlib.Path(run_dir) / "pose"
-    if has_begun(pose_dir):
-        refuse_other_config(pose_dir, read_json(pose_dir / CONFIG_FILE), dataclasses.asdict(config))
+    if was_started(pose_dir):
+        refuse_other_config(pose_dir, read_run_json(pose_dir / CONFIG_FILE), dataclasses.asdict(config))
     if (pose_dir / WEIGHTS_FILE).is_file():
         print(f"pose: already trained, {pose_dir / WEIGHTS_FILE}")
         return load_pose_network(pose_dir, config.height, config.width)
@@ -118,13 +114,13 @@ def _fit(dataset: PoseDataset, pose_dir: pathlib.Path, config: PoseConfig, runti
     network = build_pose_network(config.height, config.width, config.pose_width)
     if runtime.strategy.num_replicas_in_sync > 1:
         network = with_synchronized_batch_norms(network)
-    if not has_begun(pose_dir):
+    if not was_started(pose_dir):
         load_imagenet_weights(network, config.imagenet_weights)
     if runtime.is_chief:
         pose_dir.mkdir(parents=True, exist_ok=True)
         write_json(pose_dir / CONFIG_FILE, dataclasses.asdict(config))
     steps = steps_per_epoch(dataset, config.batch_size)
-    rate = keras.optimizers.schedules.ExponentialDecay(config.learning_rate, steps, config.decay, staircase=True)
+    rate = LearningRate(config.learning_rate, steps, config.epochs, config.decay)
     model = TrainingModel(network.input, network.output, name=network.name)
     model.compile(
         keras.optimizers.Adam(rate, epsilon=1e-8),
@@ -206,7 +202,7 @@ class _Overlays(keras.callbacks.Callback):
         split = "val" if "val" in dataset.splits else "train"
         self.crops = evaluation_people(dataset, split, config.height, config.width, _PICTURES).take(1)
         self.writer = tf.summary.create_file_writer(str(folder))
-        self.due = Due(_SECONDS_BETWEEN_OVERLAYS)
+        self.due = Timer(_SECONDS_BETWEEN_OVERLAYS)
 
     def on_epoch_end(self, epoch, logs=None):
         if self.due():

@@ -1,11 +1,10 @@
 """Fixtures that every test may use."""
 
-import os
 import pathlib
 
 import pytest
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+import lrdnn_base.command  # noqa: F401, imports TensorFlow without its start-up messages
 
 SHARED_DATA = pathlib.Path(__file__).resolve().parents[2] / "shared" / "data"
 

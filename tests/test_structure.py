@@ -1,21 +1,23 @@
-"""The borders of DESIGN: imports run one way, and only binaries know flags."""
+"""The layers of WORKSPACE.md: imports point downwards only, and only command-line tools know flags."""
 
 import ast
 import pathlib
+import re
 
 import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
 # A module may import from its own rank and from those below it (further right in the list).
-PACKAGES = ["experiments", "data_prep", "lrdnn_tf", "pose_pretrain"]
-# Inside lrdnn_tf: binaries -> training | evaluation | serving -> runs -> model | data -> config -> attributes.
+PACKAGES = ["experiments", "data_prep", "lrdnn_tf", "pose_pretrain", "lrdnn_base"]
+# In lrdnn_tf: tools > training, evaluation, searching > serving > runs > model, data > config > attributes, phases.
 RANKS = {
-    "attributes": 0, "config": 1, "binary": 1,
+    "attributes": 0, "phases": 0, "config": 1,
     "model": 2, "data": 2,
     "runs": 3,
-    "training": 4, "evaluation": 4, "serving": 4,
-    "pretrain_pose": 5, "train": 5, "evaluate": 5, "export": 5, "search": 5, "visualize": 5,
+    "serving": 4,
+    "training": 5, "evaluation": 5, "searching": 5,
+    "pretrain_pose": 6, "train": 6, "evaluate": 6, "export": 6, "search": 6, "visualize": 6,
 }  # fmt: skip
 
 
@@ -71,10 +73,20 @@ def test_the_pose_network_knows_nothing_of_re_identification():
     assert "gallery" not in text
 
 
-def test_only_binaries_know_flags():
+def test_the_base_knows_neither_poses_nor_identities():
+    text = "".join(path.read_text().lower() for path in modules("lrdnn_base"))
+    assert not re.findall(r"\bpose|identit", text)
+
+
+def test_lrdnn_tf_imports_few_names_from_the_pose_network():
+    names = {name for path in modules("lrdnn_tf") for name in imported(path) if name.startswith("pose_pretrain.")}
+    assert len(names) <= 15, sorted(names)
+
+
+def test_only_command_line_tools_know_flags():
     for package in PACKAGES:
         for path in modules(package):
-            if path.name not in ("binary.py", "flagfiles.py") and any(
+            if path.name not in ("command.py", "flagfiles.py") and any(
                 name.startswith("absl.flags") for name in imported(path)
             ):
-                assert "    binary.run(main)\n" in path.read_text(), path
+                assert "    command.run(main)\n" in path.read_text(), path

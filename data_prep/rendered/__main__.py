@@ -19,7 +19,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    from lrdnn_tf import binary
+    from lrdnn_base import command
 
     flags.DEFINE_string("out_dir", None, "New folder; gets market1501/ and coco/.", required=True)
     flags.DEFINE_integer("seed", 0, "The same seed gives the same bytes.", lower_bound=0)
@@ -28,4 +28,4 @@ if __name__ == "__main__":
     flags.DEFINE_integer("images_per_identity", 12, "Images of each person, over all cameras.")
     flags.DEFINE_integer("pose_images", 700, "Images of the pose set's train2017.")
     flags.DEFINE_integer("pose_val_images", 100, "Images of the pose set's val2017.")
-    binary.run(main)
+    command.run(main)

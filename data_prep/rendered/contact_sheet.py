@@ -13,8 +13,8 @@ from absl import flags
 from data_prep.rendered.looks import CLASSES, Look, is_twin, random_looks
 from data_prep.rendered.reid_set import HEIGHT, WIDTH, photograph, walk_past
 from data_prep.rendered.scenes import CAMERAS
-from lrdnn_tf import binary
-from pose_pretrain.errors import InputError
+from lrdnn_base import command
+from lrdnn_base.errors import InputError
 
 _ZOOM = 1.5
 _TEXT_WIDTH, _LINE, _HEADER = 300, 19, 26
@@ -91,4 +91,4 @@ if __name__ == "__main__":
     flags.DEFINE_string("out", None, "PNG or JPEG to write.", required=True)
     flags.DEFINE_integer("seed", 0, "Of people, scenes and moments.", lower_bound=0)
     flags.DEFINE_integer("people", 8, "How many.")
-    binary.run(main)
+    command.run(main)

@@ -5,7 +5,7 @@ import pathlib
 from data_prep.rendered.pose_set import write_pose_set
 from data_prep.rendered.reid_set import plan_reid_set, write_reid_set
 from data_prep.shards import new_dataset
-from pose_pretrain.errors import InputError
+from lrdnn_base.errors import InputError
 
 
 def write_dataset(

@@ -29,11 +29,11 @@ from data_prep.rendered.scenes import (
     pixels_per_metre,
     render,
 )
+from lrdnn_base.errors import InputError
 from lrdnn_tf.attributes import MARKET1501, AttributeTask
-from pose_pretrain.errors import InputError
+from lrdnn_tf.data.dataset import DISTRACTOR, JUNK
 
 WIDTH, HEIGHT = 64, 128
-JUNK, DISTRACTOR = -1, 0
 _MOST_IDENTITIES = 9999
 _JUNK_SHARE, _DISTRACTOR_SHARE = 0.10, 0.10  # of the test images
 

@@ -15,8 +15,8 @@ import pandas as pd
 from absl import flags
 
 from experiments import benchmarks
-from lrdnn_tf import binary
-from pose_pretrain.errors import InputError
+from lrdnn_base import command
+from lrdnn_base.errors import InputError
 
 RESULTS = pathlib.Path("experiments/results/benchmarks.md")
 
@@ -82,4 +82,4 @@ def main() -> None:
 
 if __name__ == "__main__":
     flags.DEFINE_list("only", None, "Benchmarks to run, separated by commas. Default: all.")
-    binary.run(main)
+    command.run(main)

@@ -156,7 +156,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    from lrdnn_tf import binary
+    from lrdnn_base import command
 
     flags.DEFINE_integer("batch_size", 16, "Images.", lower_bound=1)
     flags.DEFINE_integer("height", 8, "Rows of the grid; the default is ResNet-50's at 256x128.", lower_bound=1)
@@ -166,4 +166,4 @@ if __name__ == "__main__":
     flags.DEFINE_integer("output_dim", 8192, "Length of the descriptor.", lower_bound=1)
     flags.DEFINE_integer("repeats", 7, "Steps of each, of which the median counts.", lower_bound=1)
     flags.DEFINE_integer("seed", 0, "Seed of the inputs.")
-    binary.run(main)
+    command.run(main)

@@ -13,7 +13,7 @@ from absl import flags
 from data_prep import market1501
 from data_prep.reid import FOLDERS
 from experiments.measure import peak_mb, timed
-from lrdnn_tf import binary
+from lrdnn_base import command
 from lrdnn_tf.data import records
 
 FLAGS = flags.FLAGS
@@ -86,4 +86,4 @@ if __name__ == "__main__":
     flags.DEFINE_integer("images", 36000, "Files to convert; the default is about Market-1501's.", lower_bound=10)
     flags.DEFINE_integer("repeats", 3, "Runs of each, of which the median counts.", lower_bound=1)
     flags.DEFINE_integer("seed", 0, "Seed of the images.")
-    binary.run(main)
+    command.run(main)

@@ -104,11 +104,11 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    from lrdnn_tf import binary  # brings TensorFlow, whose memory the measured processes must not count
+    from lrdnn_base import command  # brings TensorFlow, whose memory the measured processes must not count
 
     flags.DEFINE_list("galleries", [str(size) for size in GALLERIES], "Numbers of gallery images.")
     flags.DEFINE_integer("queries", 3368, "Queries; the default is Market-1501's.", lower_bound=1)
     flags.DEFINE_integer("dimensions", 128, "Length of a descriptor.", lower_bound=1)
     flags.DEFINE_integer("seed", 0, "Seed of the descriptors.")
     flags.DEFINE_string("out_dir", str(RESULTS), "Where growth.csv and growth.png go.")
-    binary.run(main)
+    command.run(main)

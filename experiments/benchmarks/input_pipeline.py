@@ -15,7 +15,7 @@ from PIL import Image
 from data_prep import market1501
 from experiments.benchmarks.conversion import make_raw_folder
 from experiments.measure import peak_mb, timed
-from lrdnn_tf import binary
+from lrdnn_base import command
 from lrdnn_tf.data.dataset import read_dataset
 from lrdnn_tf.data.pipeline import read_images, training_batches
 
@@ -96,4 +96,4 @@ if __name__ == "__main__":
     flags.DEFINE_integer("batch_size", 32, "Images in a batch.", lower_bound=1)
     flags.DEFINE_integer("repeats", 5, "Epochs of each, of which the median counts.", lower_bound=1)
     flags.DEFINE_integer("seed", 0, "Seed of the images and of the shuffling.")
-    binary.run(main)
+    command.run(main)

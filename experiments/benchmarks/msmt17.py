@@ -56,7 +56,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    from lrdnn_tf import binary  # brings TensorFlow, whose memory the measured process must not count
+    from lrdnn_base import command  # brings TensorFlow, whose memory the measured process must not count
 
     flags.DEFINE_integer("queries", 11659, "Queries; the default is MSMT17's.", lower_bound=1)
     flags.DEFINE_integer("gallery", 82161, "Gallery images; the default is MSMT17's.", lower_bound=21)
@@ -64,4 +64,4 @@ if __name__ == "__main__":
     flags.DEFINE_integer("dimensions", 128, "Length of a descriptor.", lower_bound=1)
     flags.DEFINE_float("noise", 1.4, "Spread of an identity; large values leave nothing to find.", lower_bound=0)
     flags.DEFINE_integer("seed", 0, "Seed of the descriptors.")
-    binary.run(main)
+    command.run(main)

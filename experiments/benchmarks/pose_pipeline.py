@@ -14,7 +14,7 @@ import tensorflow as tf
 from absl import flags
 
 from experiments.measure import peak_mb, timed
-from lrdnn_tf import binary
+from lrdnn_base import command
 from pose_pretrain.network import STRIDE
 from pose_pretrain.pipeline import default_sigma, read_pose_dataset, training_batches
 from pose_pretrain.records import decode_ignore_mask, encode_example, parse_example
@@ -188,4 +188,4 @@ if __name__ == "__main__":
     flags.DEFINE_integer("batch_size", 16, "Examples in a batch.", lower_bound=1)
     flags.DEFINE_integer("repeats", 3, "Epochs of each, of which the median counts.", lower_bound=1)
     flags.DEFINE_integer("seed", 0, "Seed of the images and of the augmentation.")
-    binary.run(main)
+    command.run(main)

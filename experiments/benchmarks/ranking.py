@@ -105,7 +105,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    from lrdnn_tf import binary  # brings TensorFlow, whose memory the measured processes must not count
+    from lrdnn_base import command  # brings TensorFlow, whose memory the measured processes must not count
 
     flags.DEFINE_integer("queries", 3368, "Queries; the default is Market-1501's.", lower_bound=1)
     flags.DEFINE_integer("gallery", 15913, "Gallery images without junk; the default is Market-1501's.", lower_bound=1)
@@ -114,4 +114,4 @@ if __name__ == "__main__":
     flags.DEFINE_float("noise", 1.4, "Spread of an identity; large values leave nothing to find.", lower_bound=0)
     flags.DEFINE_integer("repeats", 5, "Runs of each, of which the median counts.", lower_bound=1)
     flags.DEFINE_integer("seed", 0, "Seed of the descriptors.")
-    binary.run(main)
+    command.run(main)

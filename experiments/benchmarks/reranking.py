@@ -139,7 +139,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    from lrdnn_tf import binary  # brings TensorFlow, whose memory the measured processes must not count
+    from lrdnn_base import command  # brings TensorFlow, whose memory the measured processes must not count
 
     flags.DEFINE_integer("queries", 3368, "Queries; the default is Market-1501's.", lower_bound=1)
     flags.DEFINE_integer("gallery", 15913, "Gallery images without junk; the default is Market-1501's.", lower_bound=1)
@@ -152,4 +152,4 @@ if __name__ == "__main__":
     flags.DEFINE_integer("repeats", 3, "Runs of ours, of which the median counts.", lower_bound=1)
     flags.DEFINE_integer("reference_repeats", 1, "Runs of the reference: minutes and 9 GB each.", lower_bound=1)
     flags.DEFINE_integer("seed", 0, "Seed of the descriptors.")
-    binary.run(main)
+    command.run(main)

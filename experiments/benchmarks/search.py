@@ -10,8 +10,8 @@ import numpy as np
 from absl import flags
 
 from experiments.measure import peak_mb, timed
-from lrdnn_tf.serving.index import RowFile
-from lrdnn_tf.serving.nearest import nearest
+from lrdnn_tf.searching.index import RowFile
+from lrdnn_tf.searching.nearest import nearest
 
 FLAGS = flags.FLAGS
 _CHUNK = 65536  # descriptors made at a time
@@ -19,7 +19,7 @@ _TOP = 10
 
 
 def make_index(path: pathlib.Path, images: int, dimensions: int, seed: int) -> None:
-    """Random unit vectors, in a file as `lrdnn_tf.serving.index` keeps them."""
+    """Random unit vectors, in a file as `lrdnn_tf.searching.index` keeps them."""
     rng = np.random.default_rng(seed)
     rows = RowFile(path, dimensions, np.float32)
     for start in range(0, images, _CHUNK):
@@ -103,10 +103,10 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    from lrdnn_tf import binary  # brings TensorFlow, whose memory the measured processes must not count
+    from lrdnn_base import command  # brings TensorFlow, whose memory the measured processes must not count
 
     flags.DEFINE_integer("images", 1_000_000, "Descriptors in the index.", lower_bound=100)
     flags.DEFINE_integer("dimensions", 512, "Length of a descriptor.", lower_bound=1)
     flags.DEFINE_integer("queries", 20, "Queries, one at a time, of which the median counts.", lower_bound=1)
     flags.DEFINE_integer("seed", 0, "Seed of the descriptors.")
-    binary.run(main)
+    command.run(main)

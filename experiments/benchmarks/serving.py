@@ -1,7 +1,7 @@
 """Latency and throughput of an exported model: in this process, over gRPC, and over gRPC with requests merged.
 
-The server is `lrdnn_tf.serving.loopback`: TensorFlow Serving's protocol, SavedModel, kernels and batching scheduler,
-with Python in between, which TensorFlow Serving itself has not. Client and server share the machine.
+The server is `loopback_server.py` beside this file: TensorFlow Serving's protocol, SavedModel, kernels and batching
+scheduler, with Python in between, which TensorFlow Serving itself has not. Client and server share the machine.
 """
 
 import concurrent.futures
@@ -18,21 +18,21 @@ import tensorflow as tf
 from absl import flags
 
 from experiments.benchmarks.conversion import make_crops
+from experiments.benchmarks.loopback_server import LoopbackServer
+from experiments.benchmarks.server_config import read_batching
 from experiments.measure import peak_mb, timed
-from lrdnn_tf import binary
+from lrdnn_base import command
 from lrdnn_tf.attributes import MARKET1501
 from lrdnn_tf.config import ModelConfig
 from lrdnn_tf.model.lrdnn import build_model
 from lrdnn_tf.serving import signatures
 from lrdnn_tf.serving.answers import Model
 from lrdnn_tf.serving.client import GrpcClient
-from lrdnn_tf.serving.loopback import LoopbackServer
 from lrdnn_tf.serving.saved_model import LocalModel
-from lrdnn_tf.serving.server_config import read_batching
 
 FLAGS = flags.FLAGS
 BATCH_SIZES = (1, 8, 32)
-BATCHING = pathlib.Path(__file__).parents[2] / "serving" / "batching.config"
+BATCHING = pathlib.Path(__file__).parents[2] / "deploy" / "batching.config"
 SMALL = {"backbone": "small", "height": 128, "width": 64, "pose_width": 0.25, "bilinear_dim": 2048}  # the demo's
 
 
@@ -119,4 +119,4 @@ if __name__ == "__main__":
     flags.DEFINE_integer("requests", 100, "Requests of each kind.", lower_bound=1)
     flags.DEFINE_integer("clients", 16, "Clients at once where throughput is measured.", lower_bound=1)
     flags.DEFINE_integer("seed", 0, "Seed of the images.")
-    binary.run(main)
+    command.run(main)

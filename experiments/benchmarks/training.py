@@ -22,15 +22,16 @@ from tensorflow.python.profiler.option_builder import ProfileOptionBuilder
 from data_prep import market1501
 from experiments.benchmarks.conversion import make_raw_folder
 from experiments.measure import peak_mb, timed
-from lrdnn_tf import attributes, binary
+from lrdnn_base import command
+from lrdnn_base.devices import PRECISIONS, device_names, set_precision
+from lrdnn_base.training_loop import TrainingModel
+from lrdnn_tf import attributes
 from lrdnn_tf.config import BACKBONES, ModelConfig, TrainingConfig
 from lrdnn_tf.data.dataset import Dataset, read_dataset
 from lrdnn_tf.data.pipeline import training_batches
 from lrdnn_tf.model.lrdnn import EMBEDDING, build_model
-from lrdnn_tf.training.loop import compile_model
 from lrdnn_tf.training.phases import PHASES
-from lrdnn_tf.training.runtime import PRECISIONS, device_names, set_precision
-from pose_pretrain.fit import TrainingModel
+from lrdnn_tf.training.train_phase import compile_model
 
 FLAGS = flags.FLAGS
 IDENTITIES, TRAINING_IMAGES = 751, 12936  # of Market-1501
@@ -185,4 +186,4 @@ if __name__ == "__main__":
     flags.DEFINE_bool("jit_compile", False, "Whether XLA compiles the training step.")
     flags.DEFINE_float("peak_tflops", None, "The device's peak, to say what share of it is reached.")
     flags.DEFINE_string("trace_dir", None, "Where TensorBoard finds traces of where the time goes, one a phase.")
-    binary.run(main)
+    command.run(main)

@@ -1,6 +1,6 @@
 """How long the compact bilinear descriptor has to be: python -m experiments.studies.bilinear_dim --dataset=..."""
 
-from experiments.tables import binary
+from experiments.tables import command
 from experiments.tables.rows import LRDNN, Table, variant
 
 DIMS = (512, 1024, 2048, 4096, 8192, 16384)
@@ -13,4 +13,4 @@ TABLE = Table(
 )
 
 if __name__ == "__main__":
-    binary.run(TABLE)
+    command.run(TABLE)

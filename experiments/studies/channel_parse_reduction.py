@@ -1,6 +1,6 @@
 """How narrow the channel parse block may be: python -m experiments.studies.channel_parse_reduction --dataset=..."""
 
-from experiments.tables import binary
+from experiments.tables import command
 from experiments.tables.rows import LRDNN, WITHOUT_CPB, Table, variant
 
 REDUCTIONS = (1, 2, 4, 8, 16)
@@ -16,4 +16,4 @@ TABLE = Table(
 )
 
 if __name__ == "__main__":
-    binary.run(TABLE)
+    command.run(TABLE)

@@ -4,7 +4,7 @@ The pose branch stays as it is damaged (--freeze_pose): otherwise the fusion pha
 the last rows, where it is trained with the rest.
 """
 
-from experiments.tables import binary
+from experiments.tables import command
 from experiments.tables.rows import B_A, LRDNN, Table, variant
 
 STATES = {"sound": "pose", "last stage unlearned": "last_stage", "weights shuffled": "shuffled"}
@@ -44,4 +44,4 @@ TABLE = Table(
 )
 
 if __name__ == "__main__":
-    binary.run(TABLE)
+    command.run(TABLE)

@@ -18,16 +18,16 @@ import tensorflow as tf
 import tf_keras as keras
 from absl import flags
 
-from lrdnn_tf import binary
+from lrdnn_base import command
+from lrdnn_base.errors import InputError
 from lrdnn_tf.config import TrainingConfig
 from lrdnn_tf.data.dataset import Dataset, read_dataset
 from lrdnn_tf.data.pipeline import read_labels, training_batches
 from lrdnn_tf.evaluation.descriptors import describe
 from lrdnn_tf.evaluation.ranking import rank
 from lrdnn_tf.model.lrdnn import EMBEDDING, IDENTITY, POSE_BRANCH, build_model
-from lrdnn_tf.training.loop import compile_model, labels_of
 from lrdnn_tf.training.phases import load_start_weights, phase_config
-from pose_pretrain.errors import InputError
+from lrdnn_tf.training.train_phase import compile_model, labels_of
 
 MAIN_BRANCH = "main_branch"
 _ALIGNED = "align_"
@@ -160,7 +160,7 @@ def study(
 
 
 def _fit(model: keras.Model, dataset: Dataset, training: TrainingConfig) -> dict[str, float]:
-    """Trains as `lrdnn_tf.training.loop.train_phase` does; identity loss and accuracy of the last epoch."""
+    """Trains as `lrdnn_tf.training.train_phase.train_phase` does; identity loss and accuracy of the last epoch."""
     steps = dataset.splits["train"].examples // training.batch_size
     compile_model(model, training, steps, jit_compile=False)
     _, height, width, _ = model.input_shape
@@ -195,4 +195,4 @@ if __name__ == "__main__":
     flags.DEFINE_integer("bilinear_dim", 2048, "Length of the fused descriptor.")
     flags.DEFINE_integer("seed", 0, "Seed of classifiers, shuffling and augmentation.")
     flags.mark_flags_as_required(["run_dir", "data_dir", "out"])
-    binary.run(main)
+    command.run(main)

@@ -4,7 +4,7 @@ Each phase adds its epochs to those before it. The controls train on for as long
 Their rate falls over one long phase; LRDNN's begins anew with the fusion phase.
 """
 
-from experiments.tables import binary
+from experiments.tables import command
 from experiments.tables.rows import B_A, LRDNN, B, Table
 
 B_ON = B_A._replace(name="B trained on", folder="b_on", flagfile="b_on", paper={})
@@ -24,4 +24,4 @@ TABLE = Table(
 )
 
 if __name__ == "__main__":
-    binary.run(TABLE)
+    command.run(TABLE)

@@ -1,6 +1,6 @@
 """What is fused, maps or their averages: python -m experiments.studies.maps_or_pool5 --dataset=..."""
 
-from experiments.tables import binary
+from experiments.tables import command
 from experiments.tables.rows import B_A, LRDNN, Table, variant
 
 MAPS, POOL5 = "maps", "pool5"
@@ -19,4 +19,4 @@ TABLE = Table(
 )
 
 if __name__ == "__main__":
-    binary.run(TABLE)
+    command.run(TABLE)

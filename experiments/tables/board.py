@@ -10,7 +10,7 @@ from tensorboard.plugins.hparams import api as hparams
 from experiments.tables import plan
 from experiments.tables.plan import Place
 from experiments.tables.rows import Table
-from pose_pretrain.training_files import CONFIG_FILE, read_json
+from lrdnn_base.run_folder import CONFIG_FILE, read_run_json
 
 FOLDER = "hparams"
 SCORES = ("rank-1", "mAP", "rank-1 re-ranked", "mAP re-ranked", "attributes", "minutes")
@@ -30,7 +30,7 @@ def write(lines: pd.DataFrame, table: Table, place: Place) -> None:
         run_dir = plan.run_dir(rows[line["row"]], line["seed"], place)
         folder = place.out_dir / FOLDER / f"{table.name}_{run_dir.parent.name}_{run_dir.name}"
         shutil.rmtree(folder, ignore_errors=True)
-        config = read_json(run_dir / rows[line["row"]].phase / CONFIG_FILE)
+        config = read_run_json(run_dir / rows[line["row"]].phase / CONFIG_FILE)
         settings = config["model"] | config["training"]
         shown = {name: settings[name] for name in _SHOWN}
         if settings["pose_maps"] != "none":

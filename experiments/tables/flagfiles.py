@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 from absl import flags
 
-from pose_pretrain.errors import InputError
+from lrdnn_base.errors import InputError
 
 _PAPER = pathlib.Path("experiments/paper")
 

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from experiments.tables import plan
 from experiments.tables.plan import Place
 from experiments.tables.rows import DATASETS, RENDERED, Row, Score, Table
-from pose_pretrain.training_files import CONFIG_FILE, ENVIRONMENT_FILE, read_json
+from lrdnn_base.run_folder import CONFIG_FILE, ENVIRONMENT_FILE, read_run_json
 
 _TITLES = {"market1501": "Market-1501", "dukemtmc": "DukeMTMC-reID", "rendered": "the built-in dataset"}
 _SCORES = {
@@ -53,7 +53,7 @@ def _line(row: Row, seed: int, place: Place) -> dict[str, object]:
 
 
 def _learned_no_attributes(row: Row, seed: int, place: Place) -> bool:
-    config = read_json(plan.weights(row, seed, place).parent / CONFIG_FILE)
+    config = read_run_json(plan.weights(row, seed, place).parent / CONFIG_FILE)
     return config["training"]["attribute_weight"] == 0
 
 
@@ -64,7 +64,7 @@ def _weights(scores: Mapping[str, object]) -> dict[str, float]:
 
 def _training(row: Row, seed: int, place: Place) -> dict[str, object]:
     folder = plan.weights(row, seed, place).parent
-    starts = read_json(folder / ENVIRONMENT_FILE)["starts"]
+    starts = read_run_json(folder / ENVIRONMENT_FILE)["starts"]
     return {
         "minutes": pd.read_csv(folder / "metrics.csv")["seconds"].sum() / 60,
         "revision": _all(start["git_revision"] for start in starts),

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from experiments.tables.flagfiles import effective, flagfile, read_flagfile
 from experiments.tables.rows import Row
-from pose_pretrain.training_files import WEIGHTS_FILE
+from lrdnn_base.run_folder import WEIGHTS_FILE
 
 SUMMARY = "summary.json"
 

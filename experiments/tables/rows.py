@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from lrdnn_base.errors import InputError
 from lrdnn_tf.evaluation.report import PAPER
-from pose_pretrain.errors import InputError
 
 MARKET1501, DUKEMTMC, RENDERED = "market1501", "dukemtmc", "rendered"
 DATASETS = (MARKET1501, DUKEMTMC, RENDERED)

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import NamedTuple
 
 from experiments.tables.plan import Step, is_done, newer_needs
-from pose_pretrain.errors import InputError, Stopped
+from lrdnn_base.errors import InputError, Stopped
 
 _SECONDS_BETWEEN_LOOKS = 0.2
 _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)

@@ -3,12 +3,9 @@
 Because nothing here draws, a batch depends on (seed, epoch, index) alone, and a resumed run sees the same pixels.
 """
 
-import warnings
-from types import ModuleType
-
 import tensorflow as tf
 
-from pose_pretrain.errors import InputError
+from lrdnn_base.addons import addons
 
 FLIP_AND_CROP_DRAWS = 3  # uniform numbers that each function uses up
 ERASE_DRAWS = 5
@@ -68,20 +65,8 @@ def _random_erase_one(image: tf.Tensor, draws: tf.Tensor, probability: float) ->
     centre = tf.cast(draws[3:5] * tf.constant([height, width], tf.float32), tf.int32)
 
     def erased() -> tf.Tensor:
-        return addons().image.cutout(image[tf.newaxis], even_sides, centre[tf.newaxis], _ERASED_VALUE)[0]
+        return addons("--random_erasing").image.cutout(
+            image[tf.newaxis], even_sides, centre[tf.newaxis], _ERASED_VALUE
+        )[0]
 
     return tf.cond(draws[0] < probability, erased, lambda: image)
-
-
-def addons() -> ModuleType:
-    """TensorFlow Addons; InputError where it is not installed (Python 3.12 and later have none)."""
-    try:
-        with warnings.catch_warnings():  # it announces its own end of life at every import
-            warnings.simplefilter("ignore")
-            import tensorflow_addons
-    except ImportError as error:
-        raise InputError(
-            f"random erasing needs TensorFlow Addons, which cannot be imported ({error}): "
-            "use Python 3.11 or earlier, or leave out --random_erasing"
-        ) from None
-    return tensorflow_addons

@@ -7,11 +7,13 @@ import os
 import pathlib
 from typing import NamedTuple
 
+from lrdnn_base.errors import InputError
 from lrdnn_tf.attributes import AttributeTask
-from pose_pretrain.errors import InputError
 
 DESCRIPTION_FILE = "dataset.json"
 FORMAT_VERSION = 1
+JUNK = -1  # identity of images that every ranking ignores: wrong detections
+DISTRACTOR = 0  # identity of gallery images that match no query
 CONVERTERS = "python -m data_prep.market1501, data_prep.dukemtmc or data_prep.from_csv"
 
 

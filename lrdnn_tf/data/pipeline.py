@@ -14,12 +14,13 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
+from lrdnn_base.addons import addons
+from lrdnn_base.errors import InputError
 from lrdnn_tf.attributes import UNKNOWN
 from lrdnn_tf.data import augment
 from lrdnn_tf.data.dataset import Dataset, shard_paths
 from lrdnn_tf.data.decode import decode_image, decode_pixels, resize_image
 from lrdnn_tf.data.records import parse_examples
-from pose_pretrain.errors import InputError
 
 _READ = 1024  # records parsed at a time
 _READY = 4  # batches prepared ahead; left to itself, TensorFlow holds gigabytes of them
@@ -118,7 +119,7 @@ def training_batches(
         else lambda order_seed: tf.random.experimental.stateless_shuffle(tf.range(examples), order_seed, alg="philox")
     )
     if random_erasing:
-        augment.addons()  # missing, it is said here and not in the middle of an epoch
+        addons("--random_erasing")  # fail before the first epoch, not inside the graph
 
     def epoch_order(epoch: tf.Tensor) -> tf.data.Dataset:
         order_seed, draws_seed = tf.unstack(tf.random.split([seed, epoch], alg="philox"))

@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
+from lrdnn_base.errors import InputError
 from lrdnn_tf.attributes import UNKNOWN, AttributeTask
-from pose_pretrain.errors import InputError
 
 
 def attribute_table(

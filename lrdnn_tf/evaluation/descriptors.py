@@ -8,10 +8,10 @@ import tensorflow as tf
 import tf_keras as keras
 from tqdm import tqdm
 
+from lrdnn_base.errors import InputError
 from lrdnn_tf.data.dataset import Dataset
 from lrdnn_tf.data.pipeline import evaluation_batches
 from lrdnn_tf.model.lrdnn import EMBEDDING, IDENTITY
-from pose_pretrain.errors import InputError
 
 
 @dataclasses.dataclass(frozen=True)

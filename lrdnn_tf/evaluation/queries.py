@@ -2,8 +2,9 @@
 
 import numpy as np
 
+from lrdnn_base.errors import InputError
+from lrdnn_tf.data.dataset import DISTRACTOR
 from lrdnn_tf.evaluation import ranking
-from pose_pretrain.errors import InputError
 
 POOLINGS = {"average": np.mean, "max": np.max}
 
@@ -50,7 +51,7 @@ def pool_queries(
     pooled = query.copy()
     for group in np.split(order, changes):  # all images of one person in one camera
         asked, found = group[group < len(query)], group[group >= len(query)] - len(query)
-        if len(asked) and people[group[0]] > ranking.DISTRACTOR:
+        if len(asked) and people[group[0]] > DISTRACTOR:
             pooled[asked] = POOLINGS[pooling](np.concatenate([query[asked], gallery[found]]), axis=0)
     return pooled
 

@@ -10,10 +10,9 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 import pandas as pd
 
-from pose_pretrain.errors import InputError
+from lrdnn_base.errors import InputError
+from lrdnn_tf.data.dataset import DISTRACTOR, JUNK
 
-JUNK = -1  # identity of gallery images that are ignored
-DISTRACTOR = 0  # identity of gallery images that are wrong for every query
 CMC_RANKS = 50
 _BLOCK_BYTES = 16 << 20  # distances held at a time
 _FEW = 0.15  # below this share of a row, picking the values out first makes counting cheaper

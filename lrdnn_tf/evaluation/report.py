@@ -12,6 +12,7 @@ import jinja2
 import numpy as np
 import pandas as pd
 
+from lrdnn_base.errors import InputError
 from lrdnn_tf.config import ModelConfig
 from lrdnn_tf.data.dataset import Dataset
 from lrdnn_tf.data.pipeline import read_images
@@ -20,7 +21,6 @@ from lrdnn_tf.evaluation.attributes import mean_accuracy
 from lrdnn_tf.evaluation.ranking import Ranking
 from lrdnn_tf.evaluation.results import PhaseResult, RankedList, Settings
 from lrdnn_tf.model.channel_weights import by_name
-from pose_pretrain.errors import InputError
 
 PAGE, TABLES, SUMMARY = "index.html", "tables.csv", "summary.json"
 

@@ -10,8 +10,8 @@ import numpy as np
 import scipy.sparse as sp
 from tqdm import tqdm
 
+from lrdnn_base.errors import InputError
 from lrdnn_tf.evaluation import ranking
-from pose_pretrain.errors import InputError
 
 _TILE, _TILES = 1024, 4  # images by images whose distances are looked at together; how many such are made together
 

@@ -6,6 +6,7 @@ import os
 import numpy as np
 import pandas as pd
 
+from lrdnn_base.errors import InputError
 from lrdnn_tf import runs
 from lrdnn_tf.config import ModelConfig
 from lrdnn_tf.data.dataset import Dataset
@@ -16,7 +17,6 @@ from lrdnn_tf.evaluation.fusion_pictures import FusionFindings, fusion_findings
 from lrdnn_tf.evaluation.queries import POOLINGS, check_expansion, expand_queries, pool_queries
 from lrdnn_tf.evaluation.ranking import Ranking
 from lrdnn_tf.evaluation.reranking import check_settings, rerank
-from pose_pretrain.errors import InputError
 
 _LISTS = 5  # best queries shown, and worst
 _LIST_LENGTH = 10

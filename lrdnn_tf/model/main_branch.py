@@ -3,7 +3,7 @@
 import tensorflow as tf
 import tf_keras as keras
 
-from pose_pretrain.imagenet import CaffePreprocessing, load_application_weights
+from lrdnn_base.imagenet import CaffePreprocessing, load_application_weights
 
 # Channels and stride of the small backbone's stages, one residual block each; 16 pixels to a cell in all.
 _SMALL_STEM = 24

@@ -8,8 +8,8 @@ from typing import Protocol
 
 import numpy as np
 
+from lrdnn_base.errors import InputError
 from lrdnn_tf.attributes import AttributeTask
-from pose_pretrain.errors import InputError
 
 DESCRIBE_REQUEST = b""  # the signature "describe" wants an input and does not look at it
 _ABOUT_THE_GRAPH = ("Graph execution error", "Detected at node", 'File "', "<stack traces", "[[", "2 root error")

@@ -17,11 +17,11 @@ from typing import Any, TypeVar
 import numpy as np
 import tensorflow as tf
 
+from lrdnn_base.errors import InputError
 from lrdnn_tf.serving import answers
 from lrdnn_tf.serving.answers import Answers, Description
-from pose_pretrain.errors import InputError
 
-MODEL_NAME = "lrdnn"  # as serving/models.config says
+MODEL_NAME = "lrdnn"  # as deploy/models.config says
 _FIRST_PAUSE_S = 0.1  # before the first retry; doubled before each further one
 _LONGEST_PAUSE_S = 2.0
 _HTTP_UNAVAILABLE = (502, 503)

@@ -4,7 +4,7 @@ import json
 import os
 import pathlib
 
-from pose_pretrain.errors import InputError
+from lrdnn_base.errors import InputError
 
 CARD_FILE = "assets.extra/model_card.md"
 

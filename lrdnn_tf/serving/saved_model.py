@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
+from lrdnn_base.errors import InputError
 from lrdnn_tf.serving import answers
 from lrdnn_tf.serving.answers import Answers, Description
-from pose_pretrain.errors import InputError
 
 
 def newest_version(path: str | os.PathLike) -> pathlib.Path:

@@ -7,10 +7,10 @@ import numpy as np
 import tensorflow as tf
 import tf_keras as keras
 
+from lrdnn_base.errors import InputError
 from lrdnn_tf.config import ModelConfig
 from lrdnn_tf.model.compact_bilinear import CompactBilinearPooling
 from lrdnn_tf.model.lrdnn import EMBEDDING
-from pose_pretrain.errors import InputError
 
 PRECISIONS = ("float16", "int8")
 

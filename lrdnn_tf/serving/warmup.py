@@ -11,7 +11,7 @@ from lrdnn_tf.serving.answers import DESCRIBE_REQUEST
 from lrdnn_tf.serving.client import MODEL_NAME
 
 WARMUP_FILE = "assets.extra/tf_serving_warmup_requests"  # a name that TensorFlow Serving looks for
-_BATCH_SIZES = (1, 2, 4, 8, 16, 32)  # the allowed_batch_sizes of serving/batching.config
+_BATCH_SIZES = (1, 2, 4, 8, 16, 32)  # the allowed_batch_sizes of deploy/batching.config
 
 
 def write_warmup_requests(version_dir: str | os.PathLike, height: int, width: int) -> bool:

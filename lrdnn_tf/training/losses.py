@@ -3,8 +3,8 @@
 import tensorflow as tf
 import tf_keras as keras
 
+from lrdnn_base.addons import addons
 from lrdnn_tf.attributes import UNKNOWN
-from lrdnn_tf.data.augment import addons
 
 
 def known_cross_entropy(labels: tf.Tensor, logits: tf.Tensor, smoothing: float = 0.0) -> tf.Tensor:
@@ -45,7 +45,7 @@ def triplet_loss(identities: tf.Tensor, embeddings: tf.Tensor, margin: float) ->
         float32 scalar, the mean over the batch.
     """
     unit = tf.math.l2_normalize(tf.cast(embeddings, tf.float32), axis=-1)
-    return addons().losses.triplet_hard_loss(tf.reshape(identities, [-1]), unit, margin)
+    return addons("--triplet_weight").losses.triplet_hard_loss(tf.reshape(identities, [-1]), unit, margin)
 
 
 @keras.utils.register_keras_serializable("lrdnn_tf")

@@ -6,12 +6,12 @@ from typing import Any, NamedTuple
 
 import tf_keras as keras
 
+from lrdnn_base.errors import InputError
 from lrdnn_tf import runs
 from lrdnn_tf.config import ModelConfig
 from lrdnn_tf.data.dataset import Dataset
 from lrdnn_tf.model.lrdnn import CLASSIFIER_SUFFIX, POSE_BRANCH
 from lrdnn_tf.model.main_branch import load_imagenet_weights
-from pose_pretrain.errors import InputError
 from pose_pretrain.network import load_pose_network, read_pose_width
 
 

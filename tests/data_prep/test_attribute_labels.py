@@ -5,8 +5,8 @@ import pytest
 import scipy.io
 
 from data_prep.attribute_labels import DUKEMTMC_FIELDS, MARKET1501_FIELDS, read_attribute_labels
+from lrdnn_base.errors import InputError
 from lrdnn_tf.attributes import DUKEMTMC, MARKET1501
-from pose_pretrain.errors import InputError
 
 FILES = {"market1501": "market_attribute.mat", "dukemtmc": "duke_attribute.mat"}
 TASKS = {"market1501": MARKET1501, "dukemtmc": DUKEMTMC}

@@ -10,7 +10,7 @@ from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 
 from data_prep import coco
-from pose_pretrain.errors import InputError
+from lrdnn_base.errors import InputError
 from pose_pretrain.records import parse_example
 
 SAMPLE = "coco_val2017_sample"

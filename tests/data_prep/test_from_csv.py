@@ -9,10 +9,10 @@ import pytest
 
 from data_prep import from_csv, market1501
 from data_prep.verify import verify
+from lrdnn_base.errors import InputError
 from lrdnn_tf.attributes import AttributeTask
 from lrdnn_tf.data.dataset import read_dataset
 from lrdnn_tf.data.pipeline import read_images, read_labels
-from pose_pretrain.errors import InputError
 
 ROWS = """\
 path,identity,camera,split,hat,coat

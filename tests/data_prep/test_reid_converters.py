@@ -13,10 +13,10 @@ import tensorflow as tf
 
 from data_prep import dukemtmc, market1501
 from data_prep.verify import verify
+from lrdnn_base.errors import InputError
 from lrdnn_tf.attributes import DUKEMTMC, MARKET1501
 from lrdnn_tf.data.dataset import read_dataset
 from lrdnn_tf.data.pipeline import read_images, read_labels
-from pose_pretrain.errors import InputError
 
 
 def _convert(raw_dir, out_dir, **arguments):

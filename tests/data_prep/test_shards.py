@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 from data_prep import shards
-from pose_pretrain.errors import InputError
+from lrdnn_base.errors import InputError
 
 
 @pytest.fixture

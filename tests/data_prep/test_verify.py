@@ -14,8 +14,8 @@ import tensorflow as tf
 
 from data_prep import coco, market1501
 from data_prep.verify import contact_sheet, verify
+from lrdnn_base.errors import InputError
 from lrdnn_tf.data import records
-from pose_pretrain.errors import InputError
 
 
 @pytest.fixture

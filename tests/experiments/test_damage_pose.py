@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from experiments.damage_pose import damage_pose
-from pose_pretrain.errors import InputError
+from lrdnn_base.errors import InputError
 from pose_pretrain.network import build_pose_network, load_pose_network, save_pose_network
 
 

@@ -1,19 +1,25 @@
-"""A small converted dataset and a small model for it, made once for all tests of lrdnn_tf."""
+"""A small converted dataset, a small model for it, its export, a server, and image files, good and bad."""
 
+import io
 import pathlib
 
 import cv2
 import numpy as np
 import pytest
 import scipy.io
+from PIL import Image
 
 from data_prep.attribute_labels import MARKET1501_FIELDS
 from data_prep.market1501 import convert
+from experiments.benchmarks.loopback_server import LoopbackServer
 from lrdnn_tf import runs
 from lrdnn_tf.config import TrainingConfig
 from lrdnn_tf.data.dataset import Dataset, read_dataset
-from lrdnn_tf.training.loop import train_phase
+from lrdnn_tf.data.pipeline import read_images
+from lrdnn_tf.export import export
+from lrdnn_tf.serving.saved_model import LocalModel
 from lrdnn_tf.training.phases import phase_config
+from lrdnn_tf.training.train_phase import train_phase
 from pose_pretrain.network import build_pose_network, save_pose_network
 
 TRAIN_IDENTITIES = range(1, 9)
@@ -73,3 +79,93 @@ def _write_labels(path: pathlib.Path) -> None:
         table["image_index"] = np.array([[f"{identity:04}" for identity in identities]], dtype=object)
         splits[split] = table
     scipy.io.savemat(path, {"market_attribute": splits})
+
+
+@pytest.fixture(scope="session")
+def export_dir(trained_run, tmp_path_factory) -> pathlib.Path:
+    """Holds version 1, the fusion phase of `trained_run`."""
+    folder = tmp_path_factory.mktemp("export")
+    export(trained_run, "fusion", folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def identity_export(trained_run, tmp_path_factory) -> pathlib.Path:
+    """A model without attributes."""
+    folder = tmp_path_factory.mktemp("identity_export")
+    export(trained_run, "identity", folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def local_model(export_dir) -> LocalModel:
+    return LocalModel(export_dir)
+
+
+@pytest.fixture(scope="session")
+def server(export_dir):
+    """Without batching."""
+    with LoopbackServer(export_dir) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def crops(tiny_dataset) -> list[bytes]:
+    """Image files of the gallery."""
+    return read_images(tiny_dataset, "gallery", range(tiny_dataset.splits["gallery"].examples))
+
+
+_GENERATOR = np.random.default_rng(0)
+# Smooth, as photos are: JPEG decoders differ by little on them.
+_PIXELS = cv2.resize(_GENERATOR.integers(0, 256, (6, 4, 3), dtype=np.uint8), (32, 64), interpolation=cv2.INTER_CUBIC)
+
+
+def _encoded(image: Image.Image, file_format: str, **options) -> bytes:
+    content = io.BytesIO()
+    image.save(content, file_format, **options)
+    return content.getvalue()
+
+
+_RGB = Image.fromarray(_PIXELS)
+_JPEG, _PNG = _encoded(_RGB, "JPEG", quality=95), _encoded(_RGB, "PNG")
+_ALPHA = _GENERATOR.integers(0, 256, (*_PIXELS.shape[:2], 1), dtype=np.uint8)
+_GRAY = _RGB.convert("L")
+
+
+@pytest.fixture(scope="session")
+def good_images() -> dict[str, tuple[bytes, np.ndarray, int]]:
+    """Name to the file, the pixels that it holds, and by how much a decoder may differ from them."""
+    return {
+        "png": (_PNG, _PIXELS, 0),
+        "jpeg": (_JPEG, _PIXELS, 20),
+        "progressive jpeg": (_encoded(_RGB, "JPEG", quality=95, progressive=True), _PIXELS, 20),
+        "gray png": (_encoded(_GRAY, "PNG"), np.asarray(_GRAY.convert("RGB")), 0),
+        "gray jpeg": (_encoded(_GRAY, "JPEG", quality=95), np.asarray(_GRAY.convert("RGB")), 20),
+        "palette png": (_encoded(_RGB.convert("P"), "PNG"), np.asarray(_RGB.convert("P").convert("RGB")), 0),
+        "rgba png": (_encoded(Image.fromarray(np.dstack([_PIXELS, _ALPHA])), "PNG"), _PIXELS, 0),
+        "16-bit png": (cv2.imencode(".png", _PIXELS[:, :, ::-1].astype(np.uint16) * 257)[1].tobytes(), _PIXELS, 0),
+        "16-bit gray png": (
+            cv2.imencode(".png", np.asarray(_GRAY).astype(np.uint16) * 257)[1].tobytes(),
+            np.asarray(_GRAY.convert("RGB")),
+            0,
+        ),
+        "cmyk jpeg": (_encoded(_RGB.convert("CMYK"), "JPEG", quality=95), _PIXELS, 20),
+        "1x1 png": (_encoded(_RGB.resize((1, 1)), "PNG"), np.asarray(_RGB.resize((1, 1))), 0),
+    }
+
+
+@pytest.fixture(scope="session")
+def bad_images() -> dict[str, tuple[bytes, str]]:
+    """Name to the file, and what is said of it."""
+    huge = Image.new("RGB", (20000, 20000))
+    return {
+        "empty": (b"", "not a JPEG or PNG"),
+        "text": (b"a text, not an image\n" * 20, "not a JPEG or PNG"),
+        "gif": (_encoded(_RGB, "GIF"), "not a JPEG or PNG"),
+        "truncated jpeg": (_JPEG[: len(_JPEG) // 2], "Invalid JPEG"),
+        "truncated png": (_PNG[: len(_PNG) // 2], "Invalid PNG"),
+        "only the start of a jpeg": (_JPEG[:3], "Invalid JPEG"),
+        "only the start of a png": (_PNG[:8], "not a JPEG or PNG"),
+        "png of 20000x20000": (_encoded(huge, "PNG", compress_level=1), "20000x20000 pixels, more than"),
+        "jpeg of 20000x20000": (_encoded(huge, "JPEG"), "20000x20000 pixels, more than"),
+    }

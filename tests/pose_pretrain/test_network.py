@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 import tf_keras as keras
 
-from pose_pretrain.errors import InputError
+from lrdnn_base.errors import InputError
 from pose_pretrain.network import (
     build_pose_network,
     load_imagenet_weights,

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
+from lrdnn_base.errors import InputError
 from pose_pretrain import evaluate as pose_evaluate
-from pose_pretrain.errors import InputError
 from pose_pretrain.evaluate import (
     People,
     boxes_in_crops,

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from pose_pretrain.errors import InputError
+from lrdnn_base.errors import InputError
 from pose_pretrain.evaluate import evaluate
 from pose_pretrain.network import build_pose_network
 from pose_pretrain.pipeline import (

@@ -6,10 +6,10 @@ import pandas as pd
 import pytest
 import tensorflow as tf
 
+from lrdnn_base.callbacks import Checkpoints
+from lrdnn_base.devices import Runtime
+from lrdnn_base.errors import InputError
 from pose_pretrain import train
-from pose_pretrain.callbacks import Checkpoints
-from pose_pretrain.errors import InputError
-from pose_pretrain.fit import Runtime
 from pose_pretrain.network import build_pose_network, load_pose_network
 from pose_pretrain.pipeline import training_batches
 from pose_pretrain.train import PoseConfig, pretrain, report_run

@@ -17,7 +17,7 @@ import os
 import sys
 import tensorflow as tf
 strategy = tf.distribute.MultiWorkerMirroredStrategy() if "TF_CONFIG" in os.environ else None
-from pose_pretrain.fit import Runtime
+from lrdnn_base.devices import Runtime
 from pose_pretrain.pipeline import read_pose_dataset
 from pose_pretrain.train import PoseConfig, pretrain
 

@@ -23,7 +23,7 @@ from data_prep.rendered.looks import CLASSES
 from data_prep.rendered.pose_set import Picture, draw_picture, run_lengths
 from data_prep.rendered.reid_set import plan_reid_set, write_market_attributes
 from data_prep.rendered.scenes import CAMERAS, backdrop
-from pose_pretrain.errors import InputError
+from lrdnn_base.errors import InputError
 
 TINY = {"train_identities": 4, "test_identities": 4, "images_per_identity": 6, "pose_images": 10, "pose_val_images": 3}
 NAME = re.compile(r"(-1|\d{4})_c([1-6])s(\d)_(\d{6})_(\d{2})\.jpg")

@@ -8,7 +8,7 @@ import pytest
 
 from experiments.tables.flagfiles import flagfile, read_flagfile
 from experiments.tables.rows import DATASETS, DUKEMTMC, MARKET1501, RENDERED
-from pose_pretrain.errors import InputError
+from lrdnn_base.errors import InputError
 
 READ_ALL = """
 import json, runpy, sys

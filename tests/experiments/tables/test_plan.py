@@ -8,7 +8,7 @@ from experiments.table3 import TABLE as TABLE3
 from experiments.tables import plan
 from experiments.tables.plan import Place
 from experiments.tables.rows import DATASETS, DUKEMTMC, LRDNN, MARKET1501, RENDERED, WITHOUT_CPB, B, chosen
-from pose_pretrain.errors import InputError
+from lrdnn_base.errors import InputError
 
 PLACE = Place(RENDERED, "data", pathlib.Path("out"), None, "poses")
 

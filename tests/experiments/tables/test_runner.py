@@ -12,7 +12,7 @@ import pytest
 
 from experiments.tables import runner
 from experiments.tables.plan import SUMMARY, Step, is_done
-from pose_pretrain.errors import InputError, Stopped
+from lrdnn_base.errors import InputError, Stopped
 
 MODULE = """
 import json, os, pathlib, signal, sys, time

@@ -10,9 +10,9 @@ import pytest
 
 from experiments.table4 import TABLE
 from experiments.tables import flagfiles
-from experiments.tables.binary import make
+from experiments.tables.command import make
 from experiments.tables.plan import Place
-from pose_pretrain.errors import InputError
+from lrdnn_base.errors import InputError
 
 SIZE = "--height=64 --width=32 --batch_size=8 --epochs=1"
 FLAGS = {

@@ -4,9 +4,9 @@ import json
 
 import pytest
 
+from lrdnn_base.errors import InputError
 from lrdnn_tf.attributes import AttributeTask
 from lrdnn_tf.data.dataset import read_dataset, shard_paths
-from pose_pretrain.errors import InputError
 
 
 def test_reads_what_was_written(make_dataset):

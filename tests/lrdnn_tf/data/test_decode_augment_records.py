@@ -1,7 +1,5 @@
 """The three small parts below the pipeline."""
 
-import sys
-
 import cv2
 import numpy as np
 import pytest
@@ -9,7 +7,6 @@ import tensorflow as tf
 
 from lrdnn_tf.data import augment, records
 from lrdnn_tf.data.decode import decode_image
-from pose_pretrain.errors import InputError
 
 
 def _noise(height, width, channels=3):
@@ -84,12 +81,6 @@ def test_erasing_happens_with_its_probability():
     for draw, probability, erases in [(0.3, 0.5, True), (0.5, 0.5, False), (0.0, 0.0, False), (0.99, 1.0, True)]:
         erased = augment.random_erase(images, tf.constant([[draw, 0.5, 0.5, 0.5, 0.5]]), probability)
         assert bool(tf.reduce_any(erased != images)) == erases
-
-
-def test_without_addons_erasing_says_what_to_do(monkeypatch):
-    monkeypatch.setitem(sys.modules, "tensorflow_addons", None)
-    with pytest.raises(InputError, match="leave out --random_erasing"):
-        augment.addons()
 
 
 EXAMPLE = {"image": b"\xff\x00", "path": "train/ä.jpg", "identity": 2, "label": 0, "camera": 3}

@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
+from lrdnn_base.errors import InputError
 from lrdnn_tf.data import pipeline
-from pose_pretrain.errors import InputError
 
 SIZE = {"height": 32, "width": 16}
 

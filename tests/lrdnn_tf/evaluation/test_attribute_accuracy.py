@@ -2,9 +2,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from lrdnn_base.errors import InputError
 from lrdnn_tf.attributes import AttributeTask
 from lrdnn_tf.evaluation.attributes import attribute_table, mean_accuracy
-from pose_pretrain.errors import InputError
 
 HAT = AttributeTask("hat", ("no", "yes"))
 AGE = AttributeTask("age", ("young", "teenager", "adult", "old"))

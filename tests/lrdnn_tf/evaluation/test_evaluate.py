@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from lrdnn_base.errors import InputError
 from lrdnn_tf import runs
 from lrdnn_tf.config import ModelConfig
 from lrdnn_tf.data.pipeline import evaluation_batches, read_images, read_labels
@@ -21,7 +22,6 @@ from lrdnn_tf.evaluation.descriptors import describe
 from lrdnn_tf.evaluation.reranking import rerank
 from lrdnn_tf.evaluation.results import Settings, evaluate_phase
 from lrdnn_tf.model.lrdnn import EMBEDDING
-from pose_pretrain.errors import InputError
 
 SMALL = Settings(k1=5, k2=2)  # the gallery has 12 images
 

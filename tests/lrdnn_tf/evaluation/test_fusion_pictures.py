@@ -4,13 +4,13 @@ import cv2
 import numpy as np
 import pytest
 
+from lrdnn_base.errors import InputError
 from lrdnn_tf import runs
 from lrdnn_tf.config import ModelConfig
 from lrdnn_tf.evaluation import fusion_pictures
 from lrdnn_tf.model.channel_weights import channel_names
 from lrdnn_tf.model.lrdnn import build_model
 from lrdnn_tf.visualize import find_images, visualize
-from pose_pretrain.errors import InputError
 
 CONFIG = ModelConfig(
     identities=5, height=64, width=32, backbone="small", pose_width=0.1, pose_maps="both", bilinear_dim=64

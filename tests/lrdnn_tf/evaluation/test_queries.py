@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
+from lrdnn_base.errors import InputError
 from lrdnn_tf.evaluation import queries, ranking
-from pose_pretrain.errors import InputError
 
 
 def make_data(seed=0, queries=40, images=300, identities=12, cameras=3, dimensions=16, noise=1.5):

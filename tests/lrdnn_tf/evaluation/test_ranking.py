@@ -2,8 +2,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from lrdnn_base.errors import InputError
 from lrdnn_tf.evaluation import ranking
-from pose_pretrain.errors import InputError
 
 
 def make_data(seed=0, queries=40, images=300, identities=25, cameras=4, dimensions=8, noise=0.8):

@@ -3,8 +3,8 @@ import tracemalloc
 import numpy as np
 import pytest
 
+from lrdnn_base.errors import InputError
 from lrdnn_tf.evaluation import ranking, reranking
-from pose_pretrain.errors import InputError
 
 
 def textbook(query, gallery, k1, k2, lambda_value):

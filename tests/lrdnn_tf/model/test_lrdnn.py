@@ -5,11 +5,11 @@ import pytest
 import tensorflow as tf
 import tf_keras as keras
 
+from lrdnn_base.errors import InputError
 from lrdnn_tf.attributes import MARKET1501
 from lrdnn_tf.config import ModelConfig
 from lrdnn_tf.model.channel_parse import ChannelParse
 from lrdnn_tf.model.lrdnn import POSE_BRANCH, PoolToGrid, build_model
-from pose_pretrain.errors import InputError
 
 SMALL = ModelConfig(
     identities=5, attributes=MARKET1501, height=64, width=32, backbone="small", pose_width=0.1, bilinear_dim=128

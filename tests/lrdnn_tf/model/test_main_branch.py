@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 import tf_keras as keras
 
+from lrdnn_base.errors import InputError
 from lrdnn_tf.config import ModelConfig
 from lrdnn_tf.model.lrdnn import build_model
 from lrdnn_tf.model.main_branch import load_imagenet_weights, main_branch
-from pose_pretrain.errors import InputError
 
 
 @pytest.mark.slow

@@ -7,14 +7,15 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from experiments.benchmarks import loopback_server
+from experiments.benchmarks.loopback_server import LoopbackServer
+from experiments.benchmarks.server_config import read_batching
+from lrdnn_base.errors import InputError
 from lrdnn_tf import runs
 from lrdnn_tf.data.pipeline import evaluation_batches, read_images
-from lrdnn_tf.serving import answers, loopback
+from lrdnn_tf.serving import answers
 from lrdnn_tf.serving.answers import RefusedImage, embed
 from lrdnn_tf.serving.client import GrpcClient, RestClient, ServerError, connect
-from lrdnn_tf.serving.loopback import LoopbackServer
-from lrdnn_tf.serving.server_config import read_batching
-from pose_pretrain.errors import InputError
 
 PROTOCOLS = ("grpc", "rest")
 GOOD = (
@@ -67,7 +68,7 @@ def model(request, local_model, server):
 def predict(monkeypatch):
     """What the next loopback server does in place of the model; put functions in."""
     behaviours = []
-    monkeypatch.setattr(loopback, "_predict_function", lambda *_: lambda *request: behaviours.pop(0)(*request))
+    monkeypatch.setattr(loopback_server, "_predict_function", lambda *_: lambda *request: behaviours.pop(0)(*request))
     return behaviours
 
 

@@ -9,12 +9,12 @@ import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 from tensorflow_serving.apis import prediction_log_pb2
 
+from lrdnn_base.errors import InputError
 from lrdnn_tf import runs
 from lrdnn_tf.data.pipeline import evaluation_batches, read_images
 from lrdnn_tf.export import export
 from lrdnn_tf.serving.model_card import CARD_FILE, model_card, read_summary
 from lrdnn_tf.serving.warmup import WARMUP_FILE
-from pose_pretrain.errors import InputError
 
 C_API_SCRIPT = pathlib.Path(__file__).with_name("run_by_c_api.py")
 

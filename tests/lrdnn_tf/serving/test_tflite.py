@@ -2,11 +2,11 @@ import numpy as np
 import pytest
 
 from experiments.tflite_loss import measure
+from lrdnn_base.errors import InputError
 from lrdnn_tf import runs
 from lrdnn_tf.data.pipeline import evaluation_batches
 from lrdnn_tf.export import export_tflite
 from lrdnn_tf.serving.tflite import embed_by_tflite
-from pose_pretrain.errors import InputError
 
 
 @pytest.mark.parametrize(

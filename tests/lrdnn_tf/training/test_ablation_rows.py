@@ -7,16 +7,16 @@ import pandas as pd
 import pytest
 import tensorflow as tf
 
+from lrdnn_base.devices import Runtime
+from lrdnn_base.errors import InputError
 from lrdnn_tf import runs
 from lrdnn_tf.config import TrainingConfig
 from lrdnn_tf.evaluate import evaluate
 from lrdnn_tf.evaluation.results import Settings
 from lrdnn_tf.export import export
 from lrdnn_tf.model.lrdnn import POSE_BRANCH, build_model
-from lrdnn_tf.training.loop import train_phase
 from lrdnn_tf.training.phases import load_start_weights, phase_config
-from pose_pretrain.errors import InputError
-from pose_pretrain.fit import Runtime
+from lrdnn_tf.training.train_phase import train_phase
 from pose_pretrain.network import load_pose_network
 
 TWO_STEPS = TrainingConfig(epochs=1, batch_size=12)
@@ -67,7 +67,7 @@ def test_a_fusion_that_starts_from_another_run_goes_on_where_it_was_killed(
     train("fusion", tiny_dataset, whole, trained_run, {}, two_epochs)
 
     with monkeypatch.context() as patch:
-        patch.setattr("lrdnn_tf.training.loop.save_trained", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr("lrdnn_tf.training.train_phase.save_trained", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             train("fusion", tiny_dataset, broken, trained_run, {}, two_epochs)
     newest = sorted((broken / "fusion/checkpoints").glob("ckpt-4*"))

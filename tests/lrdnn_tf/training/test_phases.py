@@ -3,12 +3,12 @@ import dataclasses
 import numpy as np
 import pytest
 
+from lrdnn_base.errors import InputError
 from lrdnn_tf import runs
 from lrdnn_tf.config import ModelConfig, TrainingConfig
 from lrdnn_tf.model.lrdnn import POSE_BRANCH, build_model
-from lrdnn_tf.training.loop import train_phase
 from lrdnn_tf.training.phases import load_start_weights, phase_config, starts_from
-from pose_pretrain.errors import InputError
+from lrdnn_tf.training.train_phase import train_phase
 from pose_pretrain.network import build_pose_network, save_pose_network
 
 ONE_EPOCH = TrainingConfig(epochs=1, batch_size=8)

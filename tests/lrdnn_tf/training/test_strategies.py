@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from lrdnn_base.devices import make_strategy, read_steps
+from lrdnn_base.errors import InputError
 from lrdnn_tf import runs
-from lrdnn_tf.training.runtime import make_strategy, read_steps
-from pose_pretrain.errors import InputError
 
 FLAGS = (
     "--phase=identity --backbone=small --height=64 --width=32 --epochs=2 --batch_size=8 --learning_rate=1e-3 "
@@ -82,16 +82,16 @@ def test_two_workers_learn_what_one_process_learns(tiny_dataset, alone, tmp_path
 
 _MIRRORED = """
 import sys
-from lrdnn_tf import binary
+from lrdnn_base import command
 import tensorflow as tf
 tf.config.set_logical_device_configuration(
     tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
 )
 from lrdnn_tf.config import TrainingConfig
 from lrdnn_tf.data.dataset import read_dataset
-from lrdnn_tf.training.loop import train_phase
+from lrdnn_tf.training.train_phase import train_phase
 from lrdnn_tf.training.phases import phase_config
-from pose_pretrain.fit import Runtime
+from lrdnn_base.devices import Runtime
 
 data_dir, run_dir = sys.argv[1:]
 dataset = read_dataset(data_dir)

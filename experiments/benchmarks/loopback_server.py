@@ -1,0 +1,181 @@
+"""TensorFlow Serving's gRPC and REST protocols on this machine, for tests and benchmarks. It is not TensorFlow Serving.
+
+What it shares with it: the protocol (gRPC with the stubs of tensorflow-serving-api, TensorFlow's status codes, the JSON
+of the REST interface), the SavedModel, TensorFlow's kernels, and the C++ scheduler that merges requests into batches
+(the op BatchFunction). What it has not: the server's own code. Requests pass through Python here, which
+costs time that TensorFlow Serving does not take.
+"""
+
+import base64
+import http.server
+import json
+import os
+import threading
+import uuid
+from collections.abc import Callable, Mapping
+from concurrent import futures
+
+import grpc
+import numpy as np
+import tensorflow as tf
+from google.protobuf.message import Message
+from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
+
+from lrdnn_tf.serving.client import MODEL_NAME
+from lrdnn_tf.serving.saved_model import newest_version
+
+_STATUS = {code.value[0]: code for code in grpc.StatusCode}  # gRPC's numbers are TensorFlow's
+_HTTP_STATUS = {
+    tf.errors.INVALID_ARGUMENT: 400,
+    tf.errors.NOT_FOUND: 404,
+    tf.errors.UNAVAILABLE: 503,
+    tf.errors.DEADLINE_EXCEEDED: 504,
+}
+Tensors = Mapping[str, np.ndarray]
+Predict = Callable[[str, str, Tensors], dict[str, np.ndarray]]
+
+
+class LoopbackServer:
+    """Serves the newest version under a folder on two ports of this machine while it is entered.
+
+        with LoopbackServer("runs/lrdnn/export") as server:
+            client = GrpcClient(server.grpc_address)      # or RestClient(server.rest_address)
+
+    Args:
+        export_dir: Of `lrdnn_tf.export`.
+        batching: BatchingParameters (from `server_config.read_batching`): requests are merged. None: each
+            is run as it comes.
+        threads: Requests that are under way at a time.
+        grpc_port, rest_port: 0 for any that are free.
+    """
+
+    def __init__(
+        self,
+        export_dir: str | os.PathLike,
+        batching: Message | None = None,
+        threads: int = 32,
+        grpc_port: int = 0,
+        rest_port: int = 0,
+    ):
+        predict = _predict_function(export_dir, batching)
+        self._grpc_server = grpc.server(
+            futures.ThreadPoolExecutor(threads),
+            options=[("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)],
+        )
+        prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(_Servicer(predict), self._grpc_server)
+        self.grpc_address = f"127.0.0.1:{self._grpc_server.add_insecure_port(f'127.0.0.1:{grpc_port}')}"
+        self._rest_server = http.server.ThreadingHTTPServer(("127.0.0.1", rest_port), _rest_handler(predict))
+        self.rest_address = f"http://127.0.0.1:{self._rest_server.server_address[1]}"
+
+    def __enter__(self) -> "LoopbackServer":
+        self._grpc_server.start()
+        threading.Thread(target=self._rest_server.serve_forever, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._grpc_server.stop(grace=None).wait()
+        self._rest_server.shutdown()
+        self._rest_server.server_close()
+
+
+class _Servicer(prediction_service_pb2_grpc.PredictionServiceServicer):
+    def __init__(self, predict: Predict):
+        self._predict = predict
+
+    def Predict(self, request: predict_pb2.PredictRequest, context: grpc.ServicerContext):
+        inputs = {name: tf.make_ndarray(tensor) for name, tensor in request.inputs.items()}
+        try:
+            outputs = self._predict(request.model_spec.name, request.model_spec.signature_name, inputs)
+        except tf.errors.OpError as error:
+            context.abort(_STATUS[error.error_code], error.message)
+        response = predict_pb2.PredictResponse(model_spec=request.model_spec)
+        for name, value in outputs.items():
+            response.outputs[name].CopyFrom(tf.make_tensor_proto(value))
+        return response
+
+
+def _rest_handler(predict: Predict) -> type[http.server.BaseHTTPRequestHandler]:
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            inputs = {
+                name: np.array([base64.b64decode(value["b64"]) for value in values], object)
+                for name, values in request["inputs"].items()
+            }
+            model = self.path.removeprefix("/v1/models/").removesuffix(":predict")
+            try:
+                outputs = predict(model, request["signature_name"], inputs)
+                self._answer(200, {"outputs": {name: _plain(value) for name, value in outputs.items()}})
+            except tf.errors.OpError as error:
+                self._answer(_HTTP_STATUS.get(error.error_code, 500), {"error": error.message})
+
+        def _answer(self, status: int, content: dict) -> None:
+            body = json.dumps(content).encode()
+            self.send_response(status)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            """Says nothing: a test's output is not a server's log."""
+
+    return Handler
+
+
+def _predict_function(export_dir: str | os.PathLike, batching: Message | None) -> Predict:
+    model = tf.saved_model.load(os.fspath(newest_version(export_dir)))
+    functions = {name: _merging(function, batching) for name, function in model.signatures.items()}
+
+    def predict(model_name: str, signature: str, inputs: Tensors) -> dict[str, np.ndarray]:
+        if model_name != MODEL_NAME:
+            raise tf.errors.NotFoundError(None, None, f"Servable not found for request: Latest({model_name})")
+        function, dtypes = functions[signature]
+        outputs = function(**{name: tf.constant(value, dtypes[name]) for name, value in inputs.items()})
+        return {name: value.numpy() for name, value in outputs.items()}
+
+    predict.model = model  # whose functions live no longer than it does
+    return predict
+
+
+def _merging(function: Callable, batching: Message | None) -> tuple[Callable, dict[str, tf.DType]]:
+    """A signature that merges what several threads ask, and the types of its inputs."""
+    _, specs = function.structured_input_signature
+    dtypes = {name: spec.dtype for name, spec in specs.items()}
+    if batching is None:
+        return function, dtypes
+    ((name, spec),) = specs.items()
+    outputs = sorted(function.structured_outputs)
+    queue = str(uuid.uuid4())  # else two servers in one process would answer each other's requests
+
+    @tf.function(input_signature=[spec])
+    def run(values: tf.Tensor) -> list[tf.Tensor]:
+        answers = function(**{name: values})
+        return [answers[output] for output in outputs]
+
+    concrete = run.get_concrete_function()
+
+    @tf.function(input_signature=[spec])
+    def one(values: tf.Tensor) -> dict[str, tf.Tensor]:
+        merged = tf.raw_ops.BatchFunction(
+            in_tensors=[values],
+            captured_tensors=concrete.captured_inputs,
+            f=concrete,
+            Tout=[output.dtype for output in concrete.outputs],
+            num_batch_threads=batching.num_batch_threads.value,
+            max_batch_size=batching.max_batch_size.value,
+            batch_timeout_micros=batching.batch_timeout_micros.value,
+            allowed_batch_sizes=list(batching.allowed_batch_sizes),
+            max_enqueued_batches=batching.max_enqueued_batches.value,
+            shared_name=queue,
+        )
+        return dict(zip(outputs, merged, strict=True))
+
+    return (lambda **inputs: one(inputs[name])), dtypes
+
+
+def _plain(value: np.ndarray) -> list:
+    """A tensor as JSON; floats with the digits that give back the same float32."""
+    if value.dtype == object:
+        return np.vectorize(bytes.decode, otypes=[object])(value).tolist() if value.size else value.tolist()
+    return value.astype(str).astype(float).tolist() if value.dtype == np.float32 else value.tolist()

@@ -1,0 +1,71 @@
+"""Conditions on attributes in words, such as upper_colour=red, as the tasks and classes of a model."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from lrdnn_base.errors import InputError
+from lrdnn_tf.attributes import AttributeTask
+
+
+def parse_where(conditions: Sequence[str], tasks: Sequence[AttributeTask]) -> dict[int, int]:
+    """The class that is asked for of each task that is named.
+
+    Args:
+        conditions: "TASK=CLASS" each, in the words of the model.
+        tasks: Of the model.
+
+    Returns:
+        Task number to class number.
+
+    Raises:
+        InputError: A word that the model does not know, with those that it knows, or a task that is named twice.
+    """
+    numbers = {task.name: number for number, task in enumerate(tasks)}
+    if conditions and not tasks:
+        raise InputError("--where: this model knows no attributes; export the attributes or the fusion phase")
+    wanted: dict[int, int] = {}
+    for condition in conditions:
+        name, equals, word = (part.strip() for part in condition.partition("="))
+        if not equals or name not in numbers:
+            raise InputError(f"--where: {condition!r} is no ATTRIBUTE=VALUE of this model; it knows {_words(tasks)}")
+        task = tasks[numbers[name]]
+        if word not in task.classes:
+            raise InputError(f"--where: {name} is never {word!r} here, only {', '.join(task.classes)}")
+        if numbers[name] in wanted:
+            raise InputError(f"--where: {name} is given twice; an image has one value of it")
+        wanted[numbers[name]] = task.classes.index(word)
+    return wanted
+
+
+def matching(wanted: dict[int, int], classes: np.ndarray) -> np.ndarray:
+    """Which images have all classes that are wanted.
+
+    Args:
+        wanted: Of `parse_where`.
+        classes: int [n, tasks], the most likely class of each task.
+
+    Returns:
+        bool [n].
+    """
+    mask = np.ones(len(classes), bool)
+    for task, class_ in wanted.items():
+        mask &= classes[:, task] == class_
+    return mask
+
+
+def probability(wanted: dict[int, int], scores: np.ndarray) -> np.ndarray:
+    """How likely an image that matches has all that is wanted, as if attributes were independent.
+
+    Args:
+        wanted: Of `parse_where`.
+        scores: float32 [n, tasks], the probability of the most likely class of each task.
+
+    Returns:
+        float32 [n].
+    """
+    return np.prod(scores[:, list(wanted)], axis=1, dtype=np.float32)
+
+
+def _words(tasks: Sequence[AttributeTask]) -> str:
+    return "; ".join(f"{task.name}={'|'.join(task.classes)}" for task in tasks)

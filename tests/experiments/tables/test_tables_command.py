@@ -1,0 +1,52 @@
+import subprocess
+import sys
+
+import pytest
+
+from experiments.tables import command
+from lrdnn_base.errors import InputError
+
+
+@pytest.fixture
+def four_gpus(monkeypatch):
+    monkeypatch.setattr(command.tf.config, "list_physical_devices", lambda kind: list("abcd"))
+    monkeypatch.setattr(command.tf.config, "set_visible_devices", lambda devices, kind: None)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+
+
+def test_gpus_are_counted_among_those_that_a_scheduler_gave(four_gpus, monkeypatch):
+    assert command._gpus(["0", "3"], None) == ["0", "3"]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,3,6,7")
+    assert command._gpus(["0", "3"], None) == ["2", "7"]
+
+
+def test_gpus_that_are_not_there_are_refused(four_gpus):
+    with pytest.raises(InputError, match="no GPU 4: TensorFlow sees 0, 1, 2, 3"):
+        command._gpus(["0", "4"], None)
+
+
+def test_steps_do_not_share_gpus(four_gpus):
+    with pytest.raises(InputError, match="--jobs=2 steps at a time need as many --gpus, of 0, 1, 2, 3"):
+        command._gpus([], 2)
+    assert command._gpus([], None) == []
+
+
+def test_seeds_are_numbers_each_once():
+    assert command._seeds(["0", "2", "0"]) == [0, 2]
+    for bad in ([], ["x"], ["1.5"]):
+        with pytest.raises(InputError, match="expected whole numbers, such as 0,1,2"):
+            command._seeds(bad)
+
+
+def test_the_page_takes_in_seeds_of_earlier_calls(tmp_path):
+    place = command.Place("rendered", "data", tmp_path)
+    for name in ("seed1", "seed7", "seeds"):
+        (tmp_path / name).mkdir()
+    assert command._seeds_there([0, 1], place) == [0, 1, 7]
+
+
+def test_a_wrong_row_ends_in_a_line_that_lists_the_right_ones():
+    flags = ["--dataset=rendered", "--data_dir=data", "--rows=LRDNN", "--dry_run"]
+    done = subprocess.run([sys.executable, "-m", "experiments.table4", *flags], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr == "error: no row 'LRDNN' in table4: there are B+A+H+C, B+A+H+C without CPB\n"

@@ -1,0 +1,38 @@
+import numpy as np
+import pytest
+
+from lrdnn_base.errors import InputError
+from lrdnn_tf.attributes import MARKET1501
+from lrdnn_tf.searching.attribute_filter import matching, parse_where, probability
+
+NUMBERS = {task.name: number for number, task in enumerate(MARKET1501)}
+
+
+def test_words_are_the_tasks_and_classes_of_the_model():
+    wanted = parse_where(["gender=female", "backpack=yes", " upper_colour = red "], MARKET1501)
+    assert wanted == {NUMBERS["gender"]: 1, NUMBERS["backpack"]: 1, NUMBERS["upper_colour"]: 2}
+    assert parse_where([], ()) == {}
+
+
+@pytest.mark.parametrize(
+    "conditions, tasks, said",
+    [
+        (["colour=red"], MARKET1501, r"'colour=red' is no ATTRIBUTE=VALUE .*gender=male\|female; hair=short\|long"),
+        (["backpack"], MARKET1501, r"'backpack' is no ATTRIBUTE=VALUE"),
+        (["upper_colour=pink"], MARKET1501, "upper_colour is never 'pink' here, only black, white, red"),
+        (["hat=yes", "hat=no"], MARKET1501, "hat is given twice"),
+        (["hat=yes"], (), "knows no attributes; export the attributes or the fusion phase"),
+    ],
+)
+def test_other_words_are_answered_with_the_right_ones(conditions, tasks, said):
+    with pytest.raises(InputError, match=said) as error:
+        parse_where(conditions, tasks)
+    assert "\n" not in str(error.value)
+
+
+def test_an_image_matches_when_it_has_everything():
+    classes = np.array([[0, 1, 2], [0, 0, 2], [1, 1, 2], [0, 1, 1]])
+    assert matching({0: 0, 2: 2}, classes).tolist() == [True, True, False, False]
+    assert matching({}, classes).all()
+    scores = np.array([[0.5, 0.9, 0.25]], np.float32)
+    assert probability({0: 0, 2: 2}, scores).tolist() == [0.125]

@@ -1,0 +1,157 @@
+import dataclasses
+import json
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from lrdnn_base.callbacks import Checkpoints
+from lrdnn_base.devices import Runtime
+from lrdnn_base.errors import InputError
+from lrdnn_tf import runs
+from lrdnn_tf.config import TrainingConfig
+from lrdnn_tf.training import train_phase as module
+from lrdnn_tf.training.phases import phase_config
+from lrdnn_tf.training.train_phase import train_phase
+
+SMALL = {"backbone": "small", "height": 64, "width": 32}
+TRAINING = TrainingConfig(epochs=4, batch_size=8, learning_rate=1e-3)
+EVERY_EPOCH = Runtime(checkpoint_seconds=0)
+
+
+def train(dataset, run_dir, training=TRAINING, runtime=EVERY_EPOCH):
+    config = phase_config("identity", dataset, run_dir, True, SMALL)
+    return train_phase("identity", dataset, run_dir, config, training, runtime)
+
+
+@pytest.fixture(scope="module")
+def trained(tiny_dataset, tmp_path_factory):
+    run_dir = tmp_path_factory.mktemp("trained")
+    train(tiny_dataset, run_dir)
+    return run_dir
+
+
+def test_training_learns_and_says_so(trained):
+    metrics = pd.read_csv(trained / "identity" / "metrics.csv")
+    assert len(metrics) == 4
+    assert metrics["identity_loss"].iloc[-1] < metrics["identity_loss"].iloc[0]
+    assert list((trained / "identity" / "tensorboard").rglob("events*"))
+    config = json.loads((trained / "identity" / "config.json").read_text())
+    assert config["training"]["learning_rate"] == 1e-3
+    assert config["dataset"]["name"] == "tiny"
+
+
+def test_an_interrupted_run_ends_on_the_same_weights(tiny_dataset, trained, tmp_path, monkeypatch):
+    class PowerCut(Exception):
+        pass
+
+    save = Checkpoints.on_epoch_end
+
+    def save_then_fail(self, epoch, logs=None):
+        save(self, epoch, logs)
+        if epoch == 1:
+            raise PowerCut
+
+    monkeypatch.setattr(Checkpoints, "on_epoch_end", save_then_fail)
+    with pytest.raises(PowerCut):
+        train(tiny_dataset, tmp_path)
+    assert runs.trained_phases(tmp_path) == []
+    monkeypatch.undo()
+    train(tiny_dataset, tmp_path)
+    whole, _ = runs.load_model(trained, "identity")
+    resumed, _ = runs.load_model(tmp_path, "identity")
+    for a, b in zip(whole.get_weights(), resumed.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_a_torn_checkpoint_is_skipped_and_said(tiny_dataset, trained, tmp_path, capsys):
+    shutil.copytree(trained, tmp_path / "run")
+    runs.weights_path(tmp_path / "run", "identity").unlink()
+    newest = tmp_path / "run/identity/checkpoints/ckpt-12.data-00000-of-00001"
+    newest.write_bytes(newest.read_bytes()[: newest.stat().st_size // 2])
+    train(tiny_dataset, tmp_path / "run")
+    said = capsys.readouterr().out
+    assert "ckpt-12: it was not written to its end" in said
+    assert "going on after epoch 3" in said
+    whole, _ = runs.load_model(trained, "identity")
+    resumed, _ = runs.load_model(tmp_path / "run", "identity")
+    for a, b in zip(whole.get_weights(), resumed.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_a_training_that_left_nothing_may_begin_again_with_other_flags(tiny_dataset, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "known_cross_entropy", lambda labels, logits: logits[:, 0] * np.nan)
+    with pytest.raises(InputError, match="not a finite number"):
+        train(tiny_dataset, tmp_path)
+    monkeypatch.undo()
+    assert train(tiny_dataset, tmp_path, TrainingConfig(epochs=1, batch_size=8, learning_rate=1e-4)).is_file()
+
+
+@pytest.mark.parametrize("content", ["[]", '{"model": {}}', '{"model": {"identities": 8, "attributes": [], "new": 1}}'])
+def test_a_damaged_config_is_named(trained, tmp_path, content):
+    shutil.copytree(trained, tmp_path / "run")
+    runs.config_path(tmp_path / "run", "identity").write_text(content)
+    with pytest.raises(InputError, match=r"config\.json (is damaged|\(not a JSON object)"):
+        runs.load_model(tmp_path / "run", "identity")
+
+
+def test_a_finished_phase_is_not_trained_again(tiny_dataset, trained, capsys):
+    before = runs.weights_path(trained, "identity").stat().st_mtime_ns
+    train(tiny_dataset, trained)
+    assert "already trained" in capsys.readouterr().out
+    assert runs.weights_path(trained, "identity").stat().st_mtime_ns == before
+
+
+def test_a_folder_of_another_config_is_refused_with_the_difference(tiny_dataset, trained):
+    with pytest.raises(InputError, match="epochs 4 there, 5 here"):
+        train(tiny_dataset, trained, TrainingConfig(epochs=5, batch_size=8, learning_rate=1e-3))
+
+
+def test_a_loss_that_is_no_number_stops_and_leaves_no_weights(tiny_dataset, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "known_cross_entropy", lambda labels, logits: logits[:, 0] * np.nan)
+    with pytest.raises(InputError, match="identity_loss is not a finite number at step 1"):
+        train(tiny_dataset, tmp_path)
+    assert runs.trained_phases(tmp_path) == []
+
+
+def test_more_images_a_batch_than_there_are_is_refused(tiny_dataset, tmp_path):
+    with pytest.raises(InputError, match="24 training images, not enough for --batch_size=32"):
+        train(tiny_dataset, tmp_path, TrainingConfig(epochs=1, batch_size=32))
+    assert not any(tmp_path.iterdir())
+
+
+def test_damaged_weights_are_named(tiny_dataset, tmp_path):
+    train(tiny_dataset, tmp_path, TrainingConfig(epochs=1, batch_size=8))
+    weights = runs.weights_path(tmp_path, "identity")
+    weights.write_bytes(weights.read_bytes()[:1000])
+    with pytest.raises(InputError, match=r"model\.weights\.h5 does not hold the weights"):
+        runs.load_model(tmp_path, "identity")
+
+
+def test_rate_falls_after_every_epoch(trained):
+    rates = pd.read_csv(trained / "identity" / "metrics.csv")["learning_rate"].tolist()
+    assert rates == pytest.approx([1e-3 * 0.96**epoch for epoch in range(4)])
+
+
+def test_another_dataset_is_not_taken_for_the_one_that_was_trained_on(tiny_dataset, trained):
+    shards = tuple(shard._replace(sha256="0" * 64) for shard in tiny_dataset.splits["train"].shards)
+    split = dataclasses.replace(tiny_dataset.splits["train"], shards=shards)
+    other = dataclasses.replace(tiny_dataset, splits=tiny_dataset.splits | {"train": split})
+    with pytest.raises(InputError, match="dataset training_images"):
+        train(other, trained)
+
+
+def test_a_config_of_an_older_version_counts_as_the_same(tiny_dataset, trained, tmp_path):
+    shutil.copytree(trained, tmp_path / "run")
+    path = runs.config_path(tmp_path / "run", "identity")
+    config = json.loads(path.read_text())
+    del config["training"]["random_erasing"]
+    path.write_text(json.dumps(config))
+    assert train(tiny_dataset, tmp_path / "run").is_file()
+
+
+def test_weights_hold_no_optimizer_state(trained):
+    weights = runs.weights_path(trained, "identity")
+    model, _ = runs.load_model(trained, "identity")
+    assert weights.stat().st_size < 1.5 * 4 * model.count_params()
