@@ -55,7 +55,7 @@ class Checkpoints(keras.callbacks.Callback):
             if _is_whole(path):
                 self.manager.checkpoint.restore(path)
                 epoch, step = divmod(int(self.done), self.steps)
-                print(f"going on after epoch {epoch}" + (f" and {step} steps" if step else "") + f" ({path})")
+                print(f"resuming after epoch {epoch}" + (f" and {step} steps" if step else "") + f" ({path})")
                 return int(self.done)
             print(f"skipping {path}: it was not written to its end")
         return 0

@@ -26,7 +26,8 @@ from lrdnn_tf.data.pipeline import read_labels, training_batches
 from lrdnn_tf.evaluation.descriptors import describe
 from lrdnn_tf.evaluation.ranking import rank
 from lrdnn_tf.model.lrdnn import EMBEDDING, IDENTITY, POSE_BRANCH, build_model
-from lrdnn_tf.training.phases import load_start_weights, phase_config
+from lrdnn_tf.training.phase_config import phase_config
+from lrdnn_tf.training.start_weights import load_start_weights
 from lrdnn_tf.training.train_phase import compile_model, labels_of
 
 MAIN_BRANCH = "main_branch"

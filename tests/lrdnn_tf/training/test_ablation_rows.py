@@ -15,7 +15,8 @@ from lrdnn_tf.evaluate import evaluate
 from lrdnn_tf.evaluation.results import Settings
 from lrdnn_tf.export import export
 from lrdnn_tf.model.lrdnn import POSE_BRANCH, build_model
-from lrdnn_tf.training.phases import load_start_weights, phase_config
+from lrdnn_tf.training.phase_config import phase_config
+from lrdnn_tf.training.start_weights import load_start_weights
 from lrdnn_tf.training.train_phase import train_phase
 from pose_pretrain.network import load_pose_network
 
@@ -75,7 +76,7 @@ def test_a_fusion_that_starts_from_another_run_goes_on_where_it_was_killed(
     for file in newest:
         file.unlink()
     train("fusion", tiny_dataset, broken, trained_run, {}, two_epochs)
-    assert "going on after epoch 1" in capsys.readouterr().out
+    assert "resuming after epoch 1" in capsys.readouterr().out
     assert [path.name for path in broken.iterdir()] == ["fusion"]
     models = [runs.load_model(run_dir, "fusion")[0] for run_dir in (whole, broken)]
     for one, other in zip(*(model.get_weights() for model in models), strict=True):

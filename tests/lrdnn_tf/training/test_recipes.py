@@ -96,7 +96,7 @@ def test_killed_at_random_moments_it_ends_on_the_same_weights(tiny_dataset, tmp_
         codes.append(process.returncode)
     last = train(tiny_dataset, tmp_path / "killed", *flags, check=True)
     assert codes == [128 + signal.SIGTERM, -signal.SIGKILL, 128 + signal.SIGTERM]
-    assert "going on after epoch" in last.stdout
+    assert "resuming after epoch" in last.stdout
     whole, _ = runs.load_model(tmp_path / "whole", "identity")
     killed, _ = runs.load_model(tmp_path / "killed", "identity")
     for a, b in zip(whole.get_weights(), killed.get_weights(), strict=True):

@@ -90,7 +90,7 @@ tf.config.set_logical_device_configuration(
 from lrdnn_tf.config import TrainingConfig
 from lrdnn_tf.data.dataset import read_dataset
 from lrdnn_tf.training.train_phase import train_phase
-from lrdnn_tf.training.phases import phase_config
+from lrdnn_tf.training.phase_config import phase_config
 from lrdnn_base.devices import Runtime
 
 data_dir, run_dir = sys.argv[1:]

@@ -12,7 +12,7 @@ from lrdnn_base.errors import InputError
 from lrdnn_tf import runs
 from lrdnn_tf.config import TrainingConfig
 from lrdnn_tf.training import train_phase as module
-from lrdnn_tf.training.phases import phase_config
+from lrdnn_tf.training.phase_config import phase_config
 from lrdnn_tf.training.train_phase import train_phase
 
 SMALL = {"backbone": "small", "height": 64, "width": 32}
@@ -73,7 +73,7 @@ def test_a_torn_checkpoint_is_skipped_and_said(tiny_dataset, trained, tmp_path, 
     train(tiny_dataset, tmp_path / "run")
     said = capsys.readouterr().out
     assert "ckpt-12: it was not written to its end" in said
-    assert "going on after epoch 3" in said
+    assert "resuming after epoch 3" in said
     whole, _ = runs.load_model(trained, "identity")
     resumed, _ = runs.load_model(tmp_path / "run", "identity")
     for a, b in zip(whole.get_weights(), resumed.get_weights(), strict=True):
