@@ -83,7 +83,7 @@ def _write_labels(path: pathlib.Path) -> None:
 
 @pytest.fixture(scope="session")
 def export_dir(trained_run, tmp_path_factory) -> pathlib.Path:
-    """Holds version 1, the fusion phase of `trained_run`."""
+    """An export folder with version 1, the fusion phase of `trained_run`."""
     folder = tmp_path_factory.mktemp("export")
     export(trained_run, "fusion", folder)
     return folder
@@ -104,7 +104,7 @@ def local_model(export_dir) -> LocalModel:
 
 @pytest.fixture(scope="session")
 def server(export_dir):
-    """Without batching."""
+    """A loopback server without batching."""
     with LoopbackServer(export_dir) as server:
         yield server
 
@@ -156,7 +156,7 @@ def good_images() -> dict[str, tuple[bytes, np.ndarray, int]]:
 
 @pytest.fixture(scope="session")
 def bad_images() -> dict[str, tuple[bytes, str]]:
-    """Name to the file, and what is said of it."""
+    """Name to the file and the words of its error message."""
     huge = Image.new("RGB", (20000, 20000))
     return {
         "empty": (b"", "not a JPEG or PNG"),

@@ -60,7 +60,7 @@ def test_a_row_trains_is_evaluated_exported_and_loaded(row, trained_run, tiny_da
 
 
 @pytest.mark.slow
-def test_a_fusion_that_starts_from_another_run_goes_on_where_it_was_killed(
+def test_a_fusion_that_starts_from_another_run_resumes_after_a_kill(
     trained_run, tiny_dataset, tmp_path, monkeypatch, capsys
 ):
     whole, broken = tmp_path / "whole", tmp_path / "broken"
@@ -106,7 +106,7 @@ def test_a_frozen_pose_branch_stays_as_it_was_pretrained_and_the_rest_learns(tra
         train_phase("fusion", tiny_dataset, tmp_path, config, frozen, start_from=tmp_path / "third")
 
 
-def test_the_pose_network_may_lie_elsewhere(trained_run, tiny_dataset, tmp_path):
+def test_the_pose_network_may_be_in_another_folder(trained_run, tiny_dataset, tmp_path):
     pose_dir = tmp_path / "elsewhere"
     shutil.copytree(trained_run / "pose", pose_dir)
     (tmp_path / "start").mkdir()

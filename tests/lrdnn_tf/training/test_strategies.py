@@ -110,7 +110,7 @@ def test_two_devices_learn_what_one_learns(tiny_dataset, alone, tmp_path):
     assert_learned_the_same(tmp_path, alone)
 
 
-def test_without_anything_it_is_one_device(monkeypatch):
+def test_the_default_is_one_device(monkeypatch):
     monkeypatch.delenv("TF_CONFIG", raising=False)
     assert make_strategy("auto").num_replicas_in_sync == 1
     with pytest.raises(InputError, match="needs TF_CONFIG"):
