@@ -65,6 +65,7 @@ def test_flip_and_crop_can_leave_an_image_alone():
     np.testing.assert_array_equal(augment.flip_and_crop(image, tf.constant([0.7, 0.5, 0.5])), image)
 
 
+@pytest.mark.usefixtures("needs_addons")
 def test_erasing_paints_one_rectangle_of_the_drawn_size():
     image = np.zeros((64, 32, 3), np.float32)
     draws = tf.constant([[0.0, 0.5, 0.5, 0.5, 0.5]])
@@ -76,6 +77,7 @@ def test_erasing_paints_one_rectangle_of_the_drawn_size():
     np.testing.assert_array_equal(erased, expected)
 
 
+@pytest.mark.usefixtures("needs_addons")
 def test_erasing_happens_with_its_probability():
     images = tf.constant(_noise(64, 32)[np.newaxis].astype(np.float32))
     for draw, probability, erases in [(0.3, 0.5, True), (0.5, 0.5, False), (0.0, 0.0, False), (0.99, 1.0, True)]:

@@ -154,6 +154,7 @@ def test_shape_is_shared_by_all_or_none(make_dataset, draw, shape):
     assert pipeline._shared_shape(images) == shape
 
 
+@pytest.mark.usefixtures("needs_addons")
 def test_erasing_works_on_batches(make_dataset):
     """Every image loses a part, and none of them more than the largest patch."""
     dataset = make_dataset(20, draw=_photo)
@@ -185,6 +186,7 @@ def test_who_has_too_few_images_repeats_all_of_them():
             assert len(set(images)) == min(3, np.count_nonzero(labels == identity))
 
 
+@pytest.mark.usefixtures("needs_addons")
 def test_balanced_batches_resume_too(make_dataset):
     dataset = make_dataset(20)
     options = {"images_per_identity": 2, "random_erasing": 0.5}
