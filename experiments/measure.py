@@ -1,4 +1,4 @@
-"""Time and memory of a function call."""
+"""Time and memory of function calls."""
 
 import itertools
 import pathlib

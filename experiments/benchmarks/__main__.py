@@ -19,22 +19,13 @@ from lrdnn_base.files import write_text
 
 RESULTS = pathlib.Path("experiments/results/benchmarks.md")
 BENCHMARKS = (
-    "compact_bilinear",
-    "conversion",
-    "growth",
-    "input_pipeline",
-    "msmt17",
-    "pose_pipeline",
-    "ranking",
-    "reranking",
-    "search",
-    "serving",
-    "training",
-)
+    "compact_bilinear", "conversion", "growth", "input_pipeline", "msmt17", "pose_pipeline", "ranking", "reranking",
+    "search", "serving", "training",
+)  # fmt: skip
 _HEAD = """# Benchmarks
 
 Written by `make bench`. Times are medians over several runs in which our implementation and the reference alternate. A
-dash means that no reference fits into the memory of a small machine. The peak memory is that of our implementation.
+dash means that no reference fits into the memory of a small machine. Peak memory is that of the process that runs ours.
 """
 _COLUMNS = ("ours_s", "reference_s", "speedup", "peak_mb")  # of the table; all other figures follow below it
 

@@ -15,7 +15,7 @@ from experiments.benchmarks.compare import compare, run_from_flags
 from lrdnn_base.options import option
 from lrdnn_tf.model.compact_bilinear import CompactBilinearPooling
 
-REFERENCE = "textbook"
+_TEXTBOOK = "textbook"
 Inputs = tuple[tf.Tensor, tf.Tensor]
 
 
@@ -65,11 +65,11 @@ def _sketch_matrix(buckets: np.ndarray, signs: np.ndarray, output_dim: int) -> t
 
 
 def prepare(method: str, options: Options) -> Callable[[], list[np.ndarray]]:
-    """A training step: the pooled vectors, and the gradients of half their squared length for both inputs."""
+    """A training step: returns the pooled vectors, and the gradients of half their squared norm for both inputs."""
     inputs = make_inputs(options)
-    layer = CompactBilinearPooling(options.output_dim, normalize=False, method="fft" if method == REFERENCE else method)
+    layer = CompactBilinearPooling(options.output_dim, normalize=False, method="fft" if method == _TEXTBOOK else method)
     layer.build([maps.shape for maps in inputs])
-    pool = textbook(layer) if method == REFERENCE else layer
+    pool = textbook(layer) if method == _TEXTBOOK else layer
 
     @tf.function
     def step() -> tuple[tf.Tensor, ...]:
@@ -91,7 +91,7 @@ def run_benchmark(options: Options) -> dict:
     comparison = compare(
         "compact_bilinear",
         partial(prepare, "fft", options),
-        partial(prepare, REFERENCE, options),
+        partial(prepare, _TEXTBOOK, options),
         {"outer_product": partial(prepare, "outer_product", options)},
         repeats=options.repeats,
         warm_up=1,  # traces the graph
@@ -104,7 +104,7 @@ def run_benchmark(options: Options) -> dict:
 
 
 def largest_difference(ours: list[np.ndarray], reference: list[np.ndarray]) -> float:
-    """Over the pooled vectors and both gradients, each relative to its largest number."""
+    """Largest difference of the pooled vectors and both gradients, each relative to its largest absolute value."""
     return max(float(np.abs(a - b).max() / np.abs(b).max()) for a, b in zip(ours, reference, strict=True))
 
 

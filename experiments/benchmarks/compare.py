@@ -51,7 +51,8 @@ class Comparison:
         for variant in self.seconds:
             if variant not in (OURS, REFERENCE):
                 result[f"{variant}_s"] = self.median(variant)
-                result[f"{variant}_speedup"] = reference and reference / self.median(variant)
+                if reference:
+                    result[f"{variant}_speedup"] = reference / self.median(variant)
         result |= {f"{variant}_peak_mb": peak for variant, peak in self.peaks_mb.items() if variant != OURS}
         result |= dataclasses.asdict(options) | details
         for key, value in result.items():

@@ -1,10 +1,10 @@
-"""Synthetic descriptors with identities and cameras, and the functions of lrdnn_tf.evaluation that they measure.
+"""Synthetic descriptors with identities and cameras, and the calls of lrdnn_tf.evaluation that are measured.
 
 Imports no TensorFlow, whose memory would count in the processes that are measured.
 """
 
 import dataclasses
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -74,9 +74,19 @@ def rank_distances(blocks: Iterable[np.ndarray], data: Descriptors) -> ranking.R
     return ranking.rank_distances(blocks, *data.labels)
 
 
+def rerank(data: Descriptors, **settings: float) -> Iterator[np.ndarray]:
+    """k-reciprocal distances, float32 [some queries, images] at a time."""
+    return reranking.rerank(data.query, data.gallery, **settings)
+
+
 def rank_reranked(data: Descriptors) -> ranking.Ranking:
     """Ranking by k-reciprocal distances."""
-    return rank_distances(reranking.rerank(data.query, data.gallery), data)
+    return rank_distances(rerank(data), data)
+
+
+def normalized(data: Descriptors) -> tuple[np.ndarray, np.ndarray]:
+    """The descriptors of query and gallery, L2-normalized."""
+    return ranking.normalize(data.query), ranking.normalize(data.gallery)
 
 
 def prepare(method: Callable[[Descriptors], Any], options: DescriptorOptions) -> Callable[[], Any]:

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from experiments.benchmarks.compare import compare, run_from_flags
-from experiments.benchmarks.crops import SHARES, make_dataset
+from experiments.benchmarks.conversion import SHARES, make_dataset
 from experiments.measure import consume
 from lrdnn_base.options import option
 from lrdnn_tf.data.pipeline import read_images, training_batches

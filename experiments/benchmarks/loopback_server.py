@@ -2,8 +2,8 @@
 
 It is not TensorFlow Serving. Both have in common the protocol (gRPC with the stubs of tensorflow-serving-api,
 TensorFlow's status codes, the JSON of the REST interface), the SavedModel, TensorFlow's kernels, and the C++ scheduler
-that merges requests into batches (the op BatchFunction). The server itself is another one: it handles requests in
-Python, which takes time that TensorFlow Serving does not need.
+that merges requests into batches (the op BatchFunction). They differ in the server itself: this one handles requests
+in Python, which takes time that TensorFlow Serving does not need.
 """
 
 import base64
@@ -145,31 +145,21 @@ def _merging(function: Callable, batching: Message | None) -> tuple[Callable, di
     if batching is None:
         return function, dtypes
     ((name, spec),) = specs.items()
-    outputs = sorted(function.structured_outputs)
+    merge = tf.nondifferentiable_batch_function(
+        num_batch_threads=batching.num_batch_threads.value,
+        max_batch_size=batching.max_batch_size.value,
+        batch_timeout_micros=batching.batch_timeout_micros.value,
+        allowed_batch_sizes=list(batching.allowed_batch_sizes),
+        max_enqueued_batches=batching.max_enqueued_batches.value,
+        enable_large_batch_splitting=False,
+    )
+    merged = merge(lambda values: function(**{name: values}))
     queue = str(uuid.uuid4())  # otherwise two servers in one process would share a queue
 
     @tf.function(input_signature=[spec])
-    def run(values: tf.Tensor) -> list[tf.Tensor]:
-        answers = function(**{name: values})
-        return [answers[output] for output in outputs]
-
-    concrete = run.get_concrete_function()
-
-    @tf.function(input_signature=[spec])
     def one(values: tf.Tensor) -> dict[str, tf.Tensor]:
-        merged = tf.raw_ops.BatchFunction(
-            in_tensors=[values],
-            captured_tensors=concrete.captured_inputs,
-            f=concrete,
-            Tout=[output.dtype for output in concrete.outputs],
-            num_batch_threads=batching.num_batch_threads.value,
-            max_batch_size=batching.max_batch_size.value,
-            batch_timeout_micros=batching.batch_timeout_micros.value,
-            allowed_batch_sizes=list(batching.allowed_batch_sizes),
-            max_enqueued_batches=batching.max_enqueued_batches.value,
-            shared_name=queue,
-        )
-        return dict(zip(outputs, merged, strict=True))
+        with tf.name_scope(queue):
+            return merged(values)
 
     return (lambda **inputs: one(inputs[name])), dtypes
 

@@ -6,10 +6,11 @@ from functools import partial
 
 import numpy as np
 
+from experiments.benchmarks import descriptors
 from experiments.benchmarks.compare import compare, run_from_flags
-from experiments.benchmarks.descriptors import DescriptorOptions, Descriptors, make_descriptors, prepare, rank
+from experiments.benchmarks.descriptors import DescriptorOptions, Descriptors, make_descriptors, prepare
 from lrdnn_base.options import option
-from lrdnn_tf.evaluation.ranking import CMC_RANKS, normalize
+from lrdnn_tf.evaluation.ranking import CMC_RANKS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,7 +21,8 @@ class Options(DescriptorOptions):
 def prepare_argsort(options: Options, metrics: bool) -> Callable[[], tuple[np.ndarray, float] | None]:
     """The reference, without and with the metrics."""
     data = make_descriptors(options)
-    distances = 1 - normalize(data.query) @ normalize(data.gallery).T
+    query, gallery = descriptors.normalized(data)
+    distances = 1 - query @ gallery.T
 
     def sort() -> tuple[np.ndarray, float] | None:
         order = np.argsort(distances, axis=1)
@@ -45,7 +47,7 @@ def run_benchmark(options: Options) -> dict:
     """Compares the time, the memory and the metrics."""
     comparison = compare(
         "ranking",
-        partial(prepare, rank, options),
+        partial(prepare, descriptors.rank, options),
         partial(prepare_argsort, options, metrics=False),
         {"reference_with_metrics": partial(prepare_argsort, options, metrics=True)},
         repeats=options.repeats,

@@ -5,18 +5,10 @@ from functools import partial
 
 import numpy as np
 
+from experiments.benchmarks import descriptors
 from experiments.benchmarks.compare import compare, run_from_flags
-from experiments.benchmarks.descriptors import (
-    DescriptorOptions,
-    Descriptors,
-    make_descriptors,
-    prepare,
-    rank,
-    rank_distances,
-)
+from experiments.benchmarks.descriptors import DescriptorOptions, Descriptors, make_descriptors, prepare
 from lrdnn_base.options import option
-from lrdnn_tf.evaluation.ranking import normalize
-from lrdnn_tf.evaluation.reranking import rerank
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,7 +22,7 @@ class Options(DescriptorOptions):
 
 def dense_rerank(data: Descriptors, k1: int, k2: int, lambda_value: float) -> np.ndarray:
     """The reference: section 3 of Zhong et al. (CVPR 2017), on [images, images] matrices of queries and gallery."""
-    images = np.concatenate([normalize(data.query), normalize(data.gallery)])
+    images = np.concatenate(descriptors.normalized(data))
     queries = len(data.query)
     distances = np.maximum(2 - 2 * images @ images.T, 0)
     np.fill_diagonal(distances, 0)
@@ -73,7 +65,7 @@ def sparse_rerank(data: Descriptors, **settings: float) -> np.ndarray:
     """Our implementation, its blocks copied into one matrix, which can be compared."""
     distances = np.empty((len(data.query), len(data.gallery)), np.float32)
     start = 0
-    for block in rerank(data.query, data.gallery, **settings):
+    for block in descriptors.rerank(data, **settings):
         distances[start : start + len(block)] = block
         start += len(block)
     return distances
@@ -95,9 +87,9 @@ def run_benchmark(options: Options) -> dict:
     difference = np.abs(ours - reference)
     return comparison.report(
         options,
-        mAP_plain=rank(data).mean_ap,
-        mAP=rank_distances([ours], data).mean_ap,
-        mAP_reference=rank_distances([reference], data).mean_ap,
+        mAP_plain=descriptors.rank(data).mean_ap,
+        mAP=descriptors.rank_distances([ours], data).mean_ap,
+        mAP_reference=descriptors.rank_distances([reference], data).mean_ap,
         largest_difference=float(difference.max()),
         **{"share_above_1e-5": float((difference > 1e-5).mean())},
     )

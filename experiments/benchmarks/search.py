@@ -43,34 +43,26 @@ def make_index(path: pathlib.Path, options: Options) -> None:
         rows.write(np.arange(start, start + len(values)), values)
 
 
-def prepare_nearest(path: pathlib.Path, queries: np.ndarray, usable: np.ndarray | None = None) -> Callable:
-    gallery = np.load(path, mmap_mode="r")
-    return _one_by_one(queries, lambda query: nearest(query[None], gallery, _TOP, usable)[0][0])
-
-
-def prepare_whole_matrix(path: pathlib.Path, queries: np.ndarray) -> Callable:
-    """The reference."""
-    gallery = np.load(path, mmap_mode="r")
-    return _one_by_one(queries, lambda query: whole_matrix(query, gallery))
-
-
-def prepare_together(path: pathlib.Path, queries: np.ndarray) -> Callable:
-    return partial(nearest, queries, np.load(path, mmap_mode="r"), _TOP)
+def find_nearest(query: np.ndarray, gallery: np.ndarray, usable: np.ndarray | None = None) -> np.ndarray:
+    """Rows of the nearest descriptors of one query or of several, int64 [queries, 10], best first."""
+    rows, _ = nearest(np.atleast_2d(query), gallery, _TOP, usable)
+    return rows
 
 
 def whole_matrix(query: np.ndarray, gallery: np.ndarray) -> np.ndarray:
-    """The indices of the nearest descriptors, best first, from all similarities at once."""
+    """The reference: int64 [1, 10], from all similarities of a query at once."""
     similarities = gallery @ query
     best = np.argpartition(-similarities, _TOP)[:_TOP]
-    return best[np.argsort(-similarities[best], kind="stable")]
+    return best[None, np.argsort(-similarities[best], kind="stable")]
 
 
-def _one_by_one(queries: np.ndarray, search: Callable[[np.ndarray], np.ndarray]) -> Callable[[], list[np.ndarray]]:
+def prepare(search: Callable[..., np.ndarray], path: pathlib.Path, queries: np.ndarray) -> Callable[[], list]:
     """A function that searches for the next query at each call, and returns the matches of all calls so far."""
+    gallery = np.load(path, mmap_mode="r")
     following, found = itertools.cycle(queries), []
 
     def search_next() -> list[np.ndarray]:
-        found.append(search(next(following)))
+        found.append(search(next(following), gallery))
         return found
 
     return search_next
@@ -86,14 +78,15 @@ def run_benchmark(options: Options) -> dict:
         writing_s, _ = timed(lambda: make_index(path, options))
         comparison = compare(
             "search",
-            partial(prepare_nearest, path, queries),
-            partial(prepare_whole_matrix, path, queries),
-            {"filtered": partial(prepare_nearest, path, queries, usable)},
+            partial(prepare, find_nearest, path, queries),
+            partial(prepare, whole_matrix, path, queries),
+            {"filtered": partial(prepare, partial(find_nearest, usable=usable), path, queries)},
             repeats=options.queries,
             warm_up=1,  # reads the file into the page cache
             own_processes=True,
         )
-        together = compare("search", partial(prepare_together, path, queries), warm_up=1, own_processes=True)
+        at_once = partial(prepare, find_nearest, path, queries[None])
+        together = compare("search", at_once, warm_up=1, own_processes=True)
     ours, expected = (np.stack(comparison.results[variant]) for variant in ("ours", "reference"))
     return comparison.report(
         options,

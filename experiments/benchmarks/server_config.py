@@ -41,32 +41,32 @@ message_type {
 
 def read_models(path: str | os.PathLike) -> Message:
     """A file for --model_config_file as a ModelServerConfig; InputError if it is not one."""
-    from tensorflow_serving.config import model_server_config_pb2
+    from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
 
-    return _read(path, model_server_config_pb2.ModelServerConfig())
+    return _read(path, ModelServerConfig)
 
 
 def read_batching(path: str | os.PathLike) -> Message:
     """A file for --batching_parameters_file as BatchingParameters; InputError if it is not one."""
-    return _read(path, _message("BatchingParameters"))
+    return _read(path, _message_class("BatchingParameters"))
 
 
 def read_monitoring(path: str | os.PathLike) -> Message:
     """A file for --monitoring_config_file as a MonitoringConfig; InputError if it is not one."""
-    return _read(path, _message("MonitoringConfig"))
+    return _read(path, _message_class("MonitoringConfig"))
 
 
-def _read(path: str | os.PathLike, message: Message) -> Message:
+def _read(path: str | os.PathLike, message_class: type[Message]) -> Message:
     try:
-        return text_format.Parse(pathlib.Path(path).read_text(), message)
+        return text_format.Parse(pathlib.Path(path).read_text(), message_class())
     except text_format.ParseError as error:
-        raise InputError(f"{path}: no {message.DESCRIPTOR.name}: {error}") from None
+        raise InputError(f"{path}: no {message_class.DESCRIPTOR.name}: {error}") from None
 
 
-def _message(name: str) -> Message:
-    """An empty message of _MESSAGES."""
+def _message_class(name: str) -> type[Message]:
+    """The class of a message of _MESSAGES."""
     pool = descriptor_pool.DescriptorPool()
     pool.AddSerializedFile(wrappers_pb2.DESCRIPTOR.serialized_pb)
     file = text_format.Parse(_MESSAGES, descriptor_pb2.FileDescriptorProto())
     pool.AddSerializedFile(file.SerializeToString())
-    return message_factory.GetMessageClass(pool.FindMessageTypeByName(f"{file.package}.{name}"))()
+    return message_factory.GetMessageClass(pool.FindMessageTypeByName(f"{file.package}.{name}"))

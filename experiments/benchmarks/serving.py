@@ -17,7 +17,7 @@ import numpy as np
 import tensorflow as tf
 
 from experiments.benchmarks.compare import compare, run_from_flags
-from experiments.benchmarks.crops import make_crops
+from experiments.benchmarks.conversion import make_crops
 from experiments.benchmarks.loopback_server import LoopbackServer
 from experiments.benchmarks.server_config import read_batching
 from experiments.measure import peak_mb, timed

@@ -20,7 +20,7 @@ from tensorflow.python.profiler.model_analyzer import profile
 from tensorflow.python.profiler.option_builder import ProfileOptionBuilder
 
 from experiments.benchmarks.compare import OURS, REFERENCE, Comparison, run_from_flags
-from experiments.benchmarks.crops import make_dataset
+from experiments.benchmarks.conversion import make_dataset
 from experiments.measure import peak_mb, timed
 from lrdnn_base.devices import PRECISIONS, device_names, set_precision
 from lrdnn_base.errors import InputError
@@ -83,22 +83,12 @@ def real_batches(dataset: Dataset, model: keras.Model, batch_size: int) -> tf.da
     )
 
 
-class _StepTimes(keras.callbacks.Callback):
-    """Records the time at which each step ended."""
-
-    def __init__(self):
-        super().__init__()
-        self.ends = []
-
-    def on_train_batch_end(self, batch, logs=None):
-        self.ends.append(time.perf_counter())
-
-
 def seconds_per_step(model: keras.Model, batches: tf.data.Dataset, steps: int, repeats: int = 1) -> float:
     """Median over several groups of steps in one call of model.fit, without the time to compile."""
-    times = _StepTimes()
-    model.fit(batches, steps_per_epoch=_WARM_UP + steps * repeats, verbose=0, callbacks=[times])
-    ends = times.ends[_WARM_UP - 1 :: steps]
+    ends = []
+    clock = keras.callbacks.LambdaCallback(on_batch_end=lambda batch, logs: ends.append(time.perf_counter()))
+    model.fit(batches, steps_per_epoch=_WARM_UP + steps * repeats, verbose=0, callbacks=[clock])
+    ends = ends[_WARM_UP - 1 :: steps]
     return statistics.median((end - start) / steps for start, end in itertools.pairwise(ends))
 
 
@@ -136,8 +126,7 @@ def measure_phase(phase: str, dataset: Dataset, options: Options) -> tuple[Compa
         seconds[OURS].append(seconds_per_step(model, repeated, options.steps))
         seconds[REFERENCE].append(timed(loop)[0] / options.steps)
     comparison = Comparison("training", seconds, {OURS: peak_mb()})
-    trace = tf.profiler.experimental.Profile(f"{options.trace_dir}/{phase}") if options.trace_dir else nullcontext()
-    with trace:
+    with tf.profiler.experimental.Profile(f"{options.trace_dir}/{phase}") if options.trace_dir else nullcontext():
         real_s = seconds_per_step(model, batches, options.steps, options.repeats)
     synthetic, real = options.batch_size / comparison.median(OURS), options.batch_size / real_s
     print(f"  {phase:10} {synthetic:8.1f} images/s on one batch, {real:8.1f} with the input pipeline", flush=True)
