@@ -9,6 +9,7 @@ from typing import Any
 import tensorflow as tf
 import tf_keras as keras
 
+from lrdnn_base.addons import addons
 from lrdnn_base.command import command_line
 from lrdnn_base.devices import Runtime
 from lrdnn_base.errors import InputError
@@ -199,6 +200,7 @@ def compile_model(model: keras.Model, training: TrainingConfig, steps: int, jit_
         losses[IDENTITY] = functools.partial(known_cross_entropy, smoothing=training.label_smoothing)
     weights = loss_weights(tasks, training.attribute_weight, IDENTITY)
     if training.triplet_weight:
+        addons("--triplet_weight")  # fail before the first step, not inside the graph
         losses[EMBEDDING] = functools.partial(triplet_loss, margin=training.triplet_margin)
         weights[EMBEDDING] = training.triplet_weight
     rate = LearningRate(
