@@ -20,6 +20,7 @@ from lrdnn_base.schedule import SCHEDULES
 from lrdnn_tf import config
 from lrdnn_tf.config import ModelConfig, TrainingConfig
 from lrdnn_tf.data.dataset import read_dataset
+from lrdnn_tf.data.split import read_split
 from lrdnn_tf.evaluation.retrieval import project_gallery, retrieval_scores
 from lrdnn_tf.training.phases import PHASES, phase_config
 from lrdnn_tf.training.train_phase import train_phase
@@ -44,6 +45,7 @@ def main() -> None:
     settings = {field.name: args[field.name].value for field in dataclasses.fields(TrainingConfig)}
     if args.epochs is None:
         settings["epochs"] = PHASES[args.phase].epochs
+    splits = {name: read_split(dataset, name) for name in ("query", "gallery")} if args.evaluate_every else {}
     train_phase(
         args.phase,
         dataset,
@@ -54,11 +56,12 @@ def main() -> None:
         cache_images=args.cache_images,
         start_from=args.start_from,
         pose_dir=args.pose_dir,
-        score=functools.partial(retrieval_scores, dataset=dataset) if args.evaluate_every else None,
+        score=functools.partial(retrieval_scores, **splits) if splits else None,
         score_every=args.evaluate_every,
     )
-    if args.projector_images and runtime.is_chief:
-        project_gallery(args.run_dir, args.phase, dataset, args.projector_images)
+    if args.projector_images and runtime.is_chief and dataset.has_images("gallery"):
+        gallery = splits.get("gallery") or read_split(dataset, "gallery")
+        project_gallery(args.run_dir, args.phase, gallery, args.projector_images)
 
 
 if __name__ == "__main__":

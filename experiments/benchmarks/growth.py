@@ -13,7 +13,7 @@ import pandas as pd
 from absl import flags
 from matplotlib.figure import Figure
 
-from experiments.benchmarks.ranking import make_descriptors, ranked
+from experiments.benchmarks.ranking import labels_of, make_descriptors, ranked
 from experiments.measure import in_own_process
 from lrdnn_tf.evaluation import ranking, reranking
 
@@ -26,7 +26,7 @@ _NOISE = 1.4
 
 def reranked(data: dict[str, np.ndarray]) -> ranking.Ranking:
     """Ranking of the re-ranked distances of what make_descriptors makes."""
-    labels = [data[name] for name in ("query_ids", "gallery_ids", "query_cameras", "gallery_cameras")]
+    labels = labels_of(data)
     return ranking.rank_distances(reranking.rerank(data["query"], data["gallery"]), *labels)
 
 

@@ -16,8 +16,9 @@ from data_prep import market1501
 from experiments.benchmarks.conversion import make_raw_folder
 from experiments.measure import peak_mb, timed
 from lrdnn_base import command
+from lrdnn_tf.data.batches import training_batches
 from lrdnn_tf.data.dataset import read_dataset
-from lrdnn_tf.data.pipeline import read_images, training_batches
+from lrdnn_tf.data.split import read_split
 
 FLAGS = flags.FLAGS
 HEIGHT, WIDTH, PADDING = 256, 128, 10
@@ -52,13 +53,14 @@ def run_benchmark(images: int = 13000, batch_size: int = 32, repeats: int = 5, s
         make_raw_folder(pathlib.Path(scratch) / "raw", round(images / 0.36), seed)
         market1501.convert(pathlib.Path(scratch) / "raw", pathlib.Path(scratch) / "out", name="generated")
         dataset = read_dataset(pathlib.Path(scratch) / "out")
-        crops = read_images(dataset, "train", range(dataset.splits["train"].examples))
+        split = read_split(dataset, "train")
+        crops = split.image_files(range(len(split)))
         steps = len(crops) // batch_size
-        ours = iter(training_batches(dataset, HEIGHT, WIDTH, batch_size, seed))
+        ours = iter(training_batches(split, HEIGHT, WIDTH, batch_size, seed))
         next(ours)
         take_all(itertools.islice(ours, steps))
         peak = peak_mb()  # before the others add their own
-        cached = iter(training_batches(dataset, HEIGHT, WIDTH, batch_size, seed, cache_images=True))
+        cached = iter(training_batches(split, HEIGHT, WIDTH, batch_size, seed, cache_images=True))
         next(cached)
         ours_s, cached_s, reference_s = [], [], []
         for run in range(repeats):
@@ -79,7 +81,7 @@ def run_benchmark(images: int = 13000, batch_size: int = 32, repeats: int = 5, s
         "batch_size": batch_size,
     }
     print(f"an epoch of {steps} batches of {batch_size}, {HEIGHT}x{WIDTH}, median of {repeats}")
-    print(f"  lrdnn_tf.data.pipeline {result['ours_images_per_s']:8.0f} images/s")
+    print(f"  lrdnn_tf.data.batches  {result['ours_images_per_s']:8.0f} images/s")
     print(f"  with --cache_images    {result['cached_images_per_s']:8.0f} images/s")
     print(f"  plain PIL loop         {result['reference_images_per_s']:8.0f} images/s")
     print(f"  ours / PIL {result['speedup']:.1f}, cached / PIL {result['cached_speedup']:.1f}")

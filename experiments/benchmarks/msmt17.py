@@ -5,7 +5,7 @@ import json
 import numpy as np
 from absl import flags
 
-from experiments.benchmarks.ranking import make_descriptors
+from experiments.benchmarks.ranking import labels_of, make_descriptors, ranked
 from experiments.measure import in_own_process, timed
 from lrdnn_tf.evaluation import ranking, reranking
 
@@ -14,8 +14,8 @@ FLAGS = flags.FLAGS
 
 def rank_both(data: dict[str, np.ndarray]) -> dict[str, float]:
     """Seconds and mAP without and with re-ranking, of what make_descriptors makes."""
-    labels = [data[name] for name in ("query_ids", "gallery_ids", "query_cameras", "gallery_cameras")]
-    plain_s, plain = timed(lambda: ranking.rank(**data))
+    labels = labels_of(data)
+    plain_s, plain = timed(lambda: ranked(data))
     blocks = reranking.rerank(data["query"], data["gallery"])
     reranked_s, reranked = timed(lambda: ranking.rank_distances(blocks, *labels))
     return {"rank_s": plain_s, "mAP_plain": plain.mean_ap, "rerank_s": reranked_s, "mAP": reranked.mean_ap}

@@ -8,6 +8,7 @@ from absl import flags
 
 from experiments.measure import in_own_process, timed
 from lrdnn_tf.evaluation import ranking
+from lrdnn_tf.evaluation.protocol import Labels
 
 FLAGS = flags.FLAGS
 
@@ -50,7 +51,12 @@ def sorted_metrics(order: np.ndarray, query_ids, gallery_ids, query_cameras, gal
 
 def ranked(data: dict[str, np.ndarray]) -> ranking.Ranking:
     """Ranking of what make_descriptors makes."""
-    return ranking.rank(**data)
+    return ranking.rank(data["query"], data["gallery"], *labels_of(data))
+
+
+def labels_of(data: dict[str, np.ndarray]) -> tuple[Labels, Labels]:
+    """Labels of queries and gallery."""
+    return Labels(data["query_ids"], data["query_cameras"]), Labels(data["gallery_ids"], data["gallery_cameras"])
 
 
 def run_benchmark(

@@ -6,7 +6,7 @@ import statistics
 import numpy as np
 from absl import flags
 
-from experiments.benchmarks.ranking import make_descriptors
+from experiments.benchmarks.ranking import labels_of, make_descriptors, ranked
 from experiments.measure import in_own_process
 from lrdnn_tf.evaluation import ranking, reranking
 
@@ -79,7 +79,7 @@ def run_benchmark(
 ) -> dict:
     """Times both in turn, compares their distances, prints a table and one JSON line, and returns what it printed."""
     data = make_descriptors(queries, gallery, identities, dimensions, noise, seed)
-    labels = [data[name] for name in ("query_ids", "gallery_ids", "query_cameras", "gallery_cameras")]
+    labels = labels_of(data)
     runs = {sparse_rerank: [], dense_rerank: []}
     for turn in range(max(repeats, reference_repeats)):
         for method, limit in ((sparse_rerank, repeats), (dense_rerank, reference_repeats)):
@@ -89,7 +89,7 @@ def run_benchmark(
     distances = {method: measured[-1].result for method, measured in runs.items()}
     difference = np.abs(distances[sparse_rerank] - distances[dense_rerank])
     rankings = {method: ranking.rank_distances([matrix], *labels) for method, matrix in distances.items()}
-    plain = ranking.rank(**data)
+    plain = ranked(data)
     ours_s, reference_s = (statistics.median(run.seconds for run in measured) for measured in runs.values())
     ours_mb, reference_mb = (max(run.peak_mb for run in measured) for measured in runs.values())
     result = {

@@ -18,8 +18,9 @@ from lrdnn_base.schedule import LearningRate
 from lrdnn_base.training_loop import TrainingModel, fit, save_trained, with_synchronized_batch_norms
 from lrdnn_tf import runs
 from lrdnn_tf.config import ModelConfig, TrainingConfig, to_json
+from lrdnn_tf.data.batches import training_batches
 from lrdnn_tf.data.dataset import Dataset, training_images_hash
-from lrdnn_tf.data.pipeline import training_batches
+from lrdnn_tf.data.split import read_split
 from lrdnn_tf.model.lrdnn import EMBEDDING, IDENTITY, POSE_BRANCH, build_model
 from lrdnn_tf.training.channel_log import ChannelWeightsLog
 from lrdnn_tf.training.losses import KnownAccuracy, known_cross_entropy, loss_weights, triplet_loss
@@ -85,9 +86,11 @@ def train_phase(
         print(f"{phase}: already trained, {weights}")
         return weights
 
+    split = read_split(dataset, "train")
+
     def batches(epoch: int, step: int, part: tuple[int, int], cache_images: bool = False) -> tf.data.Dataset:
         return training_batches(
-            dataset,
+            split,
             model_config.height,
             model_config.width,
             training.batch_size,
