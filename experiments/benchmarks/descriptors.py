@@ -14,6 +14,7 @@ from experiments.benchmarks.compare import Comparison, compare
 from lrdnn_base.options import option
 from lrdnn_tf.data.dataset import DISTRACTOR
 from lrdnn_tf.evaluation import ranking, reranking
+from lrdnn_tf.evaluation.protocol import Labels
 
 _CAMERAS = 6
 _DISTRACTORS = 1 / 6  # share of the gallery
@@ -42,9 +43,9 @@ class Descriptors(NamedTuple):
     gallery_cameras: np.ndarray
 
     @property
-    def labels(self) -> tuple:
-        """The labels as the functions of lrdnn_tf.evaluation take them."""
-        return self.query_ids, self.gallery_ids, self.query_cameras, self.gallery_cameras
+    def labels(self) -> tuple[Labels, Labels]:
+        """The labels of queries and gallery as the functions of lrdnn_tf.evaluation take them."""
+        return Labels(self.query_ids, self.query_cameras), Labels(self.gallery_ids, self.gallery_cameras)
 
 
 def make_descriptors(options: DescriptorOptions) -> Descriptors:

@@ -15,7 +15,8 @@ from experiments.benchmarks.compare import compare, run_from_flags
 from experiments.benchmarks.conversion import SHARES, make_dataset
 from experiments.measure import consume
 from lrdnn_base.options import option
-from lrdnn_tf.data.pipeline import read_images, training_batches
+from lrdnn_tf.data.batches import training_batches
+from lrdnn_tf.data.split import read_split
 
 HEIGHT, WIDTH, PADDING = 256, 128, 10
 
@@ -51,15 +52,16 @@ def run_benchmark(options: Options) -> dict:
     size = (HEIGHT, WIDTH, options.batch_size)
     with tempfile.TemporaryDirectory() as scratch:
         dataset = make_dataset(pathlib.Path(scratch), round(options.images / SHARES["train"]), options.seed)
-        images = dataset.splits["train"].examples
+        split = read_split(dataset, "train")
+        images = len(split)
         steps = images // options.batch_size
 
         def prepare_ours(cache_images: bool = False) -> Callable[[], None]:
-            batches = iter(training_batches(dataset, *size, options.seed, cache_images=cache_images))
+            batches = iter(training_batches(split, *size, options.seed, cache_images=cache_images))
             return lambda: consume(batches, steps)
 
         def prepare_pil_loop() -> Callable[[], None]:
-            crops = read_images(dataset, "train", range(images))
+            crops = split.image_files(range(images))
             seeds = itertools.count(options.seed)
             return lambda: consume(pil_batches(crops, options.batch_size, next(seeds)), steps)
 

@@ -28,8 +28,9 @@ from lrdnn_base.options import option
 from lrdnn_base.training_loop import TrainingModel
 from lrdnn_tf import attributes
 from lrdnn_tf.config import BACKBONES, ModelConfig, TrainingConfig
+from lrdnn_tf.data.batches import training_batches
 from lrdnn_tf.data.dataset import Dataset
-from lrdnn_tf.data.pipeline import training_batches
+from lrdnn_tf.data.split import read_split
 from lrdnn_tf.model.lrdnn import EMBEDDING, build_model
 from lrdnn_tf.phases import PHASES
 from lrdnn_tf.training.train_phase import compile_model
@@ -78,7 +79,7 @@ def real_batches(dataset: Dataset, model: keras.Model, batch_size: int) -> tf.da
     _, height, width, _ = model.input_shape
     tasks = [name for name in model.output if name != EMBEDDING]
     zeros = tf.zeros([batch_size], tf.int32)
-    return training_batches(dataset, height, width, batch_size, seed=0).map(
+    return training_batches(read_split(dataset, "train"), height, width, batch_size, seed=0).map(
         lambda images, labels: (images, {task: labels.get(task, zeros) for task in tasks})
     )
 
