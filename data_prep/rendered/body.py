@@ -59,7 +59,7 @@ def random_stance(rng: np.random.Generator, look: Look, action: str) -> Stance:
     if action in ("walk", "carry"):
         stance = _stride(rng.uniform(0, 2 * np.pi), swing=0.27 if narrow else rng.uniform(0.36, 0.52))
     else:
-        stance = _at_rest(rng)
+        stance = _standing(rng)
     if action == "gesture":
         stance = dataclasses.replace(
             stance,
@@ -117,7 +117,7 @@ def _stride(phase: float, swing: float) -> Stance:
     )
 
 
-def _at_rest(rng: np.random.Generator) -> Stance:
+def _standing(rng: np.random.Generator) -> Stance:
     return Stance(
         hip=_uniform_pair(rng, -0.08, 0.12),
         knee=_uniform_pair(rng, 0.02, 0.2),
@@ -144,12 +144,12 @@ def pose_body(look: Look, stance: Stance) -> Body:
     shoulder_width = height * look.width * (0.094 if child else 0.091 if female else 0.108)
     hip_width = height * look.width * (0.052 if child else 0.058 if female else 0.052)
 
-    trunk = _turn_x(stance.lean)
-    chest = trunk @ _turn_y(-stance.twist) @ _turn_x(stance.stoop)
-    head = trunk @ _turn_y(stance.head_turn) @ _turn_x(0.15 * stance.stoop + stance.head_down)
+    trunk = turn_x(stance.lean)
+    chest = trunk @ turn_y(-stance.twist) @ turn_x(stance.stoop)
+    head = trunk @ turn_y(stance.head_turn) @ turn_x(0.15 * stance.stoop + stance.head_down)
     joints = {"pelvis": np.zeros(3)}
     joints["waist"] = trunk @ (0, 0.35 * trunk_length, 0)
-    joints["chest"] = joints["waist"] + trunk @ _turn_x(0.5 * stance.stoop) @ (0, 0.35 * trunk_length, 0)
+    joints["chest"] = joints["waist"] + trunk @ turn_x(0.5 * stance.stoop) @ (0, 0.35 * trunk_length, 0)
     joints["neck"] = joints["chest"] + chest @ (0, 0.30 * trunk_length, 0)
     joints["head"] = (
         joints["neck"] + chest @ (0, 0.032 * height, 0.01) + head @ (0, 0.5 * head_height, 0.12 * head_height)
@@ -164,7 +164,7 @@ def pose_body(look: Look, stance: Stance) -> Body:
         shin = _hang(stance.hip[index] - stance.knee[index], outward * stance.legs_apart[index])
         joints[f"{side}_knee"] = joints[f"{side}_hip"] + bone * thigh
         joints[f"{side}_ankle"] = joints[f"{side}_knee"] + bone * shin
-        foot = _turn_x(-0.7 * (stance.hip[index] - stance.knee[index]) - 0.05)
+        foot = turn_x(-0.7 * (stance.hip[index] - stance.knee[index]) - 0.05)
         joints[f"{side}_heel"] = joints[f"{side}_ankle"] + foot @ (0, -0.8 * ankle_height, -0.02 * height)
         joints[f"{side}_toe"] = joints[f"{side}_ankle"] + foot @ (0.02 * outward, -0.8 * ankle_height, 0.095 * height)
 
@@ -205,13 +205,13 @@ def _hang(forward: float, aside: float) -> np.ndarray:
     return np.array((np.sin(aside), -np.cos(forward) * np.cos(aside), np.sin(forward) * np.cos(aside)))
 
 
-def _turn_x(angle: float) -> np.ndarray:
+def turn_x(angle: float) -> np.ndarray:
     """Bows forward: what is up goes forward."""
     sin, cos = np.sin(angle), np.cos(angle)
     return np.array(((1, 0, 0), (0, cos, -sin), (0, sin, cos)))
 
 
-def _turn_y(angle: float) -> np.ndarray:
+def turn_y(angle: float) -> np.ndarray:
     """Turns to the left: what is forward goes to +x."""
     sin, cos = np.sin(angle), np.cos(angle)
     return np.array(((cos, 0, sin), (0, 1, 0), (-sin, 0, cos)))

@@ -10,9 +10,9 @@ import cv2
 import numpy as np
 from absl import flags
 
+from data_prep.rendered.cameras import CAMERAS
 from data_prep.rendered.looks import CLASSES, Look, is_twin, random_looks
 from data_prep.rendered.reid_set import HEIGHT, WIDTH, photograph, walk_past
-from data_prep.rendered.scenes import CAMERAS
 from lrdnn_base import command
 from lrdnn_base.errors import InputError
 
@@ -35,7 +35,7 @@ def contact_sheet(seed: int = 0, people: int = 8) -> np.ndarray:
     width, height = int(WIDTH * _ZOOM), int(HEIGHT * _ZOOM)
     header = np.full((_HEADER, width * len(CAMERAS) + _TEXT_WIDTH, 3), 255, np.uint8)
     for number, camera in enumerate(CAMERAS):
-        _write(header, f"c{number + 1} {camera.place}", width * number + 6, 18, _INK)
+        _write(header, f"c{number + 1} {camera.backdrop}", width * number + 6, 18, _INK)
     rows = [header]
     for number, look in enumerate(looks):
         rng = np.random.default_rng([seed, 5, number])

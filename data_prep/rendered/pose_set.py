@@ -14,22 +14,13 @@ import cv2
 import numpy as np
 
 from data_prep.rendered.body import random_stance
+from data_prep.rendered.cameras import CAMERAS, SCENE_HEIGHT, SCENE_WIDTH, Camera, pixels_per_metre
 from data_prep.rendered.looks import random_look
+from data_prep.rendered.occluders import OCCLUDERS
 from data_prep.rendered.parallel import draw_all
 from data_prep.rendered.people import build_figure
 from data_prep.rendered.reid_set import Track, photograph
-from data_prep.rendered.scenes import (
-    CAMERAS,
-    OCCLUDERS,
-    SCENE_HEIGHT,
-    SCENE_WIDTH,
-    Camera,
-    Thing,
-    View,
-    encode_jpeg,
-    pixels_per_metre,
-    render,
-)
+from data_prep.rendered.scenes import Thing, View, encode_jpeg, render
 from pose_pretrain.skeleton import COCO_KEYPOINTS, to_coco
 
 _ACTIONS, _ACTION_SHARES = ("walk", "stand", "carry", "gesture"), (0.45, 0.2, 0.1, 0.25)
@@ -131,7 +122,7 @@ def _scene(camera: Camera, seed: int, rng: np.random.Generator) -> tuple[View, l
         things.append(_somebody(rng, camera, window[0] + wide * rng.uniform(-0.02, 1.02), far))
     if rng.random() < 0.25:
         aside = rng.uniform(-0.5, 0.5) * wide
-        things.append(Thing(str(rng.choice(OCCLUDERS)), x + aside, y + rng.uniform(-0.3, 0.4) * scale))
+        things.append(Thing(str(rng.choice(list(OCCLUDERS))), x + aside, y + rng.uniform(-0.3, 0.4) * scale))
     crowd = []
     if rng.random() < _CROWD_SHARE:
         far = camera.horizon + (y - camera.horizon) * 0.45

@@ -14,21 +14,12 @@ import scipy.io
 
 from data_prep.attribute_labels import MARKET1501_FIELDS
 from data_prep.rendered.body import random_stance
+from data_prep.rendered.cameras import CAMERAS, SCENE_HEIGHT, SCENE_WIDTH, Camera, pixels_per_metre
 from data_prep.rendered.looks import Look, random_look, random_looks
+from data_prep.rendered.occluders import OCCLUDERS
 from data_prep.rendered.parallel import draw_all
 from data_prep.rendered.people import build_figure
-from data_prep.rendered.scenes import (
-    CAMERAS,
-    OCCLUDERS,
-    SCENE_HEIGHT,
-    SCENE_WIDTH,
-    Camera,
-    Thing,
-    View,
-    encode_jpeg,
-    pixels_per_metre,
-    render,
-)
+from data_prep.rendered.scenes import Thing, View, encode_jpeg, render
 from lrdnn_base.errors import InputError
 from lrdnn_tf.attributes import MARKET1501, AttributeTask
 from lrdnn_tf.data.dataset import DISTRACTOR, JUNK
@@ -206,7 +197,7 @@ def _company(rng: np.random.Generator, camera: Camera, x: float, y: float) -> li
         things.append(Thing(figure, x + aside, y + rng.uniform(-0.35, 0.2) * scale))
     if rng.random() < 0.12:
         aside = rng.choice((-1, 1)) * rng.uniform(0.15, 0.55) * scale
-        things.append(Thing(str(rng.choice(OCCLUDERS)), x + aside, y + rng.uniform(0.05, 0.3) * scale))
+        things.append(Thing(str(rng.choice(list(OCCLUDERS))), x + aside, y + rng.uniform(0.05, 0.3) * scale))
     return things
 
 

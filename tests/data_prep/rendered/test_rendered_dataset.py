@@ -17,12 +17,13 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from data_prep.attribute_labels import read_attribute_labels
+from data_prep.rendered.backdrops import backdrop
+from data_prep.rendered.cameras import CAMERAS
 from data_prep.rendered.contact_sheet import contact_sheet, write_contact_sheet
 from data_prep.rendered.dataset import write_dataset
 from data_prep.rendered.looks import CLASSES
 from data_prep.rendered.pose_set import Picture, draw_picture, run_lengths
 from data_prep.rendered.reid_set import plan_reid_set, write_market_attributes
-from data_prep.rendered.scenes import CAMERAS, backdrop
 from lrdnn_base.errors import InputError
 
 TINY = {"train_identities": 4, "test_identities": 4, "images_per_identity": 6, "pose_images": 10, "pose_val_images": 3}
@@ -206,7 +207,7 @@ def test_cameras_differ():
     means = [backdrop(camera, 0).reshape(-1, 3).mean(axis=0) for camera in CAMERAS]
     distances = [np.linalg.norm(a - b) for number, a in enumerate(means) for b in means[:number]]
     assert len(CAMERAS) == 6 and min(distances) > 5
-    for field in ("place", "elevation", "flow", "gain", "cast", "blur", "noise", "quality"):
+    for field in ("backdrop", "elevation", "flow", "gain", "cast", "blur", "noise", "quality"):
         assert len({getattr(camera, field) for camera in CAMERAS}) == 6
 
 

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from data_prep.rendered.body import Stance, pose_body, random_stance
+from data_prep.rendered.figures import Light, draw_figure
 from data_prep.rendered.looks import CLASSES, PALETTE, TWIN_TASKS, random_look, random_looks, twin, with_attributes
-from data_prep.rendered.people import Light, build_figure, draw_figure
+from data_prep.rendered.people import build_figure
 from lrdnn_tf.attributes import UNKNOWN
 from pose_pretrain.skeleton import KEYPOINTS
 
