@@ -7,7 +7,7 @@ the counts and writes a contact sheet, for a person to see that images and label
 by shard and record, counted from 0, and end in exit code 1. It works for re-identification and for pose datasets.
 """
 
-# First, so that TensorFlow's start-up notes stay off the screen.
+# First, since it suppresses the start-up messages of TensorFlow, which the imports below bring.
 from lrdnn_base import command  # isort: skip
 
 import functools
@@ -25,11 +25,13 @@ import tensorflow as tf
 from absl import flags
 from tqdm import tqdm
 
-from data_prep import shards as shard_files
+from data_prep.output import list_all
+from data_prep.shards import image_sizes
 from lrdnn_base.errors import InputError
+from lrdnn_base.files import sha256
 from lrdnn_tf.attributes import UNKNOWN, AttributeTask
 from lrdnn_tf.data import records
-from lrdnn_tf.data.dataset import DESCRIPTION_FILE, Dataset, read_dataset, read_description
+from lrdnn_tf.data.dataset import DESCRIPTION_FILE, DISTRACTOR, Dataset, read_dataset, read_description
 from pose_pretrain import records as pose_records
 
 _TILES = 24  # images of each split on the contact sheet
@@ -137,7 +139,7 @@ def _read_split(
             if not path.is_file():
                 problems.append(f"{path}: missing")
                 continue
-            if shard_files.sha256(path) != shard["sha256"]:
+            if sha256(path) != shard["sha256"]:
                 problems.append(f"{path}: not the SHA-256 that dataset.json says")
             before = len(rows)
             try:
@@ -185,7 +187,7 @@ def _look_at_crops(dataset: Dataset, chunk: Sequence[bytes], split: str) -> list
     images = parsed["image"].numpy().tolist()
     found = []
     for row, path, image, size in zip(
-        labels.tolist(), parsed["path"].numpy(), images, shard_files.image_sizes(images), strict=True
+        labels.tolist(), parsed["path"].numpy(), images, image_sizes(images), strict=True
     ):
         values = dict(zip(columns, row, strict=True))
         label = label_of.get(values["identity"]) if split == "train" else -1
@@ -220,9 +222,9 @@ def _look_at_scene(serialized: bytes) -> Record:
     image, mask, keypoints = parsed["image"].numpy(), parsed["ignore_mask"].numpy(), parsed["keypoints"].numpy()
     size = (int(parsed["height"]), int(parsed["width"]))
     wrong = []
-    if shard_files.image_sizes([image]) != [size]:
+    if image_sizes([image]) != [size]:
         wrong.append("the image does not decode to its size")
-    if mask and shard_files.image_sizes([mask]) != [size]:
+    if mask and image_sizes([mask]) != [size]:
         wrong.append("the mask does not decode to the size of the image")
     if not np.isfinite(keypoints).all() or not np.isin(keypoints[:, :, 2], (0, 1, 2)).all():
         wrong.append("keypoints that are no numbers, or of unknown visibility")
@@ -237,8 +239,8 @@ def _count(table: pd.DataFrame, columns: Sequence[str]) -> dict[str, int]:
     counters = {
         "examples": lambda: len(table),
         "people": lambda: int(table.people.sum()) if len(table) else 0,
-        "identities": lambda: table.identity[table.identity > 0].nunique() if len(table) else 0,
-        "distractors": lambda: int((table.identity == 0).sum()) if len(table) else 0,
+        "identities": lambda: table.identity[table.identity > DISTRACTOR].nunique() if len(table) else 0,
+        "distractors": lambda: int((table.identity == DISTRACTOR).sum()) if len(table) else 0,
     }
     return {column: counters[column]() for column in columns}
 
@@ -278,7 +280,7 @@ def main() -> None:
             raise InputError(f"{sheet}: cannot be written; --contact_sheet names another file")
         print(f"contact sheet: {sheet}")
     if found.problems:
-        raise InputError(f"{args.data_dir}: {shard_files.list_all(found.problems, 'problems')}")
+        raise InputError(f"{args.data_dir}: {list_all(found.problems, 'problems')}")
     print("no problems")
 
 

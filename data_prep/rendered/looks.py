@@ -4,11 +4,12 @@ import dataclasses
 
 import numpy as np
 
-from lrdnn_tf.attributes import MARKET1501, UNKNOWN
+from data_prep.market1501 import TASKS
+from lrdnn_tf.attributes import UNKNOWN
 
 Colour = tuple[int, int, int]  # red, green, blue, 0..255
 
-CLASSES = {task.name: task.classes for task in MARKET1501}
+CLASSES = {task.name: task.classes for task in TASKS}
 
 # The middle of what each colour name covers.
 PALETTE: dict[str, Colour] = {
@@ -43,7 +44,7 @@ TWIN_TASKS = ("hair", "sleeve", "lower_length", "hat", "backpack", "bag", "handb
 class Look:
     """One identity's looks. Lengths are metres; widths are factors around 1."""
 
-    attributes: tuple[int, ...]  # one class index for each task of MARKET1501; -1 where no colour is marked
+    attributes: tuple[int, ...]  # one class index for each task of Market-1501; -1 where no colour is marked
     height: float
     width: float
     skin: Colour

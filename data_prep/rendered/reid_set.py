@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import scipy.io
 
-from data_prep.attribute_labels import MARKET1501_FIELDS
+from data_prep.market1501 import LABEL_FIELDS, TASKS
 from data_prep.rendered.body import random_stance
 from data_prep.rendered.cameras import CAMERAS, SCENE_HEIGHT, SCENE_WIDTH, Camera, pixels_per_metre
 from data_prep.rendered.looks import Look, random_look, random_looks
@@ -21,7 +21,7 @@ from data_prep.rendered.parallel import draw_all
 from data_prep.rendered.people import build_figure
 from data_prep.rendered.scenes import Thing, View, encode_jpeg, render
 from lrdnn_base.errors import InputError
-from lrdnn_tf.attributes import MARKET1501, AttributeTask
+from lrdnn_tf.attributes import AttributeTask
 from lrdnn_tf.data.dataset import DISTRACTOR, JUNK
 
 WIDTH, HEIGHT = 64, 128
@@ -226,12 +226,12 @@ def write_market_attributes(
 
     Args:
         path: the file to write.
-        train: for each training identity, one class index for each task of MARKET1501.
+        train: for each training identity, one class index for each task of Market-1501.
         test: the same for test identities.
     """
     file = io.BytesIO()
     # The published file has its fields in another order in each split, too.
-    splits = {"test": _fields(test, MARKET1501), "train": _fields(train, MARKET1501[::-1])}
+    splits = {"test": _fields(test, TASKS), "train": _fields(train, TASKS[::-1])}
     scipy.io.savemat(file, {"market_attribute": splits})
     # The first 116 bytes are free text, where savemat writes the time of day.
     path.write_bytes(_HEADER.ljust(116) + file.getvalue()[116:])
@@ -242,8 +242,8 @@ def _fields(people: Mapping[int, Sequence[int]], order: Sequence[AttributeTask])
     identities = sorted(people)
     fields = {}
     for task in order:
-        classes = np.array([[people[identity][MARKET1501.index(task)] for identity in identities]])
-        names = MARKET1501_FIELDS[task.name]
+        classes = np.array([[people[identity][TASKS.index(task)] for identity in identities]])
+        names = LABEL_FIELDS[task.name]
         if isinstance(names, str):
             fields[names] = (classes + 1).astype(np.uint8)
         else:

@@ -11,7 +11,7 @@ import tensorflow as tf
 from absl import flags
 
 from data_prep import market1501
-from data_prep.reid import FOLDERS
+from data_prep.folders import FOLDERS
 from experiments.measure import peak_mb, timed
 from lrdnn_base import command
 from lrdnn_tf.data import records

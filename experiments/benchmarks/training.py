@@ -25,7 +25,6 @@ from experiments.measure import peak_mb, timed
 from lrdnn_base import command
 from lrdnn_base.devices import PRECISIONS, device_names, set_precision
 from lrdnn_base.training_loop import TrainingModel
-from lrdnn_tf import attributes
 from lrdnn_tf.config import BACKBONES, ModelConfig, TrainingConfig
 from lrdnn_tf.data.dataset import Dataset, read_dataset
 from lrdnn_tf.data.pipeline import training_batches
@@ -45,7 +44,7 @@ def phase_model(phase: str, backbone: str, height: int, width: int, pose_width: 
     has = PHASES[phase]
     config = ModelConfig(
         identities=IDENTITIES,
-        attributes=attributes.MARKET1501 if has.attribute_heads else (),
+        attributes=market1501.TASKS if has.attribute_heads else (),
         height=height,
         width=width,
         backbone=backbone,

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import scipy.io
 
-from data_prep.attribute_labels import MARKET1501_FIELDS
+from data_prep.market1501 import LABEL_FIELDS
 
 CROP_NAMES = {
     "bounding_box_train": ["0002_c1s1_000451_03.jpg", "0002_c2s1_000501_01.jpg", "0007_c3s2_000001_02.jpg"],
@@ -54,7 +54,7 @@ def write_market_mat() -> Callable[..., None]:
 
     `values` maps some fields to their values; the others are 1, which is "no" for a colour.
     """
-    fields = [field for entry in MARKET1501_FIELDS.values() for field in ([entry] if isinstance(entry, str) else entry)]
+    fields = [field for entry in LABEL_FIELDS.values() for field in ([entry] if isinstance(entry, str) else entry)]
 
     def write(path: pathlib.Path, labels: Mapping[str, Mapping[int, Mapping[str, int]]], without: str = "") -> None:
         root = {}

@@ -195,12 +195,14 @@ def test_bad_annotations_are_named(hand_made, tmp_path, damage, words):
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("text, words", [("{", "not JSON"), ("[1, 2]", "holds a list"), (None, "cannot be read")])
+@pytest.mark.parametrize(
+    "text, words", [("{", "Expecting property"), ("[1, 2]", "not a JSON object"), (None, "No such file")]
+)
 def test_file_that_is_not_coco(tmp_path, text, words):
     path = tmp_path / "annotations.json"
     if text:
         path.write_text(text)
-    with pytest.raises(InputError, match=words):
+    with pytest.raises(InputError, match=rf"cannot read {path} \(.*{words}"):
         coco.read_scenes(tmp_path, path)
 
 

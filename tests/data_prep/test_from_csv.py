@@ -164,7 +164,7 @@ def _without(column):
         (ROWS.replace("hat", "Identity"), "'Identity' cannot name an attribute"),
         (ROWS.replace("hat", "camera"), r"'camera\.1' cannot name an attribute"),
         (ROWS.replace("hat", "has hat"), "'has hat' cannot name an attribute"),
-        (ROWS.replace("yes", "no"), "attribute 'hat' has no two classes"),
+        (ROWS.replace("yes", "no"), "attribute 'hat' has fewer than two classes"),
     ],
 )
 def test_bad_table_is_named(people, tmp_path, text, words):

@@ -14,7 +14,6 @@ import tensorflow as tf
 from data_prep import dukemtmc, market1501
 from data_prep.verify import verify
 from lrdnn_base.errors import InputError
-from lrdnn_tf.attributes import DUKEMTMC, MARKET1501
 from lrdnn_tf.data.dataset import read_dataset
 from lrdnn_tf.data.pipeline import read_images, read_labels
 
@@ -73,7 +72,7 @@ def test_description_is_complete(crop_folder, write_market_mat, tmp_path):
         "format_version": 1,
         "kind": "reid",
         "name": "small",
-        "attributes": [{"name": task.name, "classes": list(task.classes)} for task in MARKET1501],
+        "attributes": [{"name": task.name, "classes": list(task.classes)} for task in market1501.TASKS],
         "identities": [2, 7],
         "identity_names": {},
         "cameras": [1, 2, 3, 6],
@@ -96,7 +95,7 @@ def test_attributes_are_found_and_joined(crop_folder, write_market_mat, tmp_path
     labels = {"train": {7: {"age": 4, "upred": 2}, 999: {}}, "test": {1: {"gender": 2}, 3: {"hat": 2}}}
     write_market_mat(path, labels)
     dataset = _convert(raw_dir, tmp_path / "out", attributes=path if place == "given" else None)
-    assert dataset.attributes == MARKET1501
+    assert dataset.attributes == market1501.TASKS
 
     train = read_labels(dataset, "train")
     assert train.age.tolist() == [-1, -1, 3] and train.upper_colour.tolist() == [-1, -1, 2]
@@ -132,7 +131,7 @@ def test_duke(crop_folder, shared_data, tmp_path):
     out_dir = tmp_path / "out"
     dukemtmc.convert(raw_dir, out_dir, attributes=shared_data / "attributes" / "duke_attribute.mat", name="small")
     dataset = read_dataset(out_dir)
-    assert dataset.attributes == DUKEMTMC and dataset.identities == (1, 8)
+    assert dataset.attributes == dukemtmc.TASKS and dataset.identities == (1, 8)
     assert read_labels(dataset, "train").camera.tolist() == [2, 8]
     assert read_labels(dataset, "train").backpack.tolist() == [1, 1]
     assert read_labels(dataset, "gallery").identity.tolist() == [2, 5]

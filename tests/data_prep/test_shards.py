@@ -1,6 +1,7 @@
 """A dataset folder is whole or not there."""
 
 import concurrent.futures
+import pathlib
 import resource
 import subprocess
 import sys
@@ -57,7 +58,7 @@ def test_existing_target_is_kept(tmp_path, existing):
 
 def test_target_that_cannot_be_made(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(InputError, match="cannot be made"), shards.new_dataset(tmp_path / "file" / "out"):
+    with pytest.raises(InputError, match="cannot be created"), shards.new_dataset(tmp_path / "file" / "out"):
         pass
 
 
@@ -96,7 +97,7 @@ def test_no_space_left_is_said_and_leaves_nothing(tmp_path, write, monkeypatch, 
         writer = tf.io.TFRecordWriter
         monkeypatch.setattr(tf.io, "TFRecordWriter", lambda path: writer("/dev/full"))
     else:
-        monkeypatch.setattr(shards, "DESCRIPTION_FILE", "/dev/full")
+        monkeypatch.setattr(shards, "write_json", lambda path, content: pathlib.Path("/dev/full").write_text("{}"))
     with pytest.raises(InputError) as error, shards.new_dataset(tmp_path / "out") as folder:
         write(folder, range(10), 1)
         shards.write_description(folder, "reid", "small")

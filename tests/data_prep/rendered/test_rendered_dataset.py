@@ -16,7 +16,7 @@ from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from data_prep.attribute_labels import read_attribute_labels
+from data_prep.market1501 import MARKET1501
 from data_prep.rendered.backdrops import backdrop
 from data_prep.rendered.cameras import CAMERAS
 from data_prep.rendered.contact_sheet import contact_sheet, write_contact_sheet
@@ -83,7 +83,7 @@ def test_crops_have_the_size_of_market(dataset):
 
 def test_attribute_file_reads_back(dataset):
     plan = plan_reid_set(1, *(TINY[name] for name in ("train_identities", "test_identities", "images_per_identity")))
-    labels = read_attribute_labels(dataset / "market1501" / "attribute" / "market_attribute.mat", "market1501")
+    labels = MARKET1501.read_labels(dataset / "market1501" / "attribute" / "market_attribute.mat")
     assert labels["train"] == {identity: look.attributes for identity, look in plan.train.items()}
     assert labels["test"] == {identity: look.attributes for identity, look in plan.test.items()}
     assert set(labels["train"]) == {identity for identity, _ in names(dataset, "bounding_box_train")}
