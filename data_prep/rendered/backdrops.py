@@ -1,4 +1,4 @@
-"""The empty scenes of the cameras, painted at random from a seed."""
+"""The empty scenes of the cameras, painted with random details."""
 
 import functools
 
@@ -12,7 +12,7 @@ from data_prep.rendered.paint import clutter_colour, ellipse, rectangle
 
 @functools.cache
 def backdrop(camera: Camera, seed: int) -> np.ndarray:
-    """The empty scene of a camera: uint8 [SCENE_HEIGHT, SCENE_WIDTH, 3], RGB. Treat it as read-only."""
+    """The empty scene of a camera: uint8 [SCENE_HEIGHT, SCENE_WIDTH, 3], RGB. It is cached: do not modify it."""
     rng = np.random.default_rng([seed, CAMERAS.index(camera)])
     image = np.zeros((SCENE_HEIGHT, SCENE_WIDTH, 3), np.uint8)
     _PAINTERS[camera.backdrop](image, int(camera.horizon), rng)
@@ -20,7 +20,7 @@ def backdrop(camera: Camera, seed: int) -> np.ndarray:
 
 
 def _weather(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Faded paint; dirt and unevenness at three scales."""
+    """Fades the colours and adds texture at three scales."""
     grey = image.mean(axis=2, keepdims=True)
     texture = np.zeros(image.shape[:2], np.float32)
     for cell, strength in ((1, 5), (6, 6), (60, 9)):
@@ -30,7 +30,7 @@ def _weather(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def _ground(image: np.ndarray, top: int, colour: tuple, lines: tuple | None, horizon: int, rows: int = 14) -> None:
-    """The floor below row top, with tile lines that run to the horizon."""
+    """Paints the ground below a row, with lines of tiles that converge at the horizon unless `lines` is None."""
     image[top:] = colour
     if lines is None:
         return
@@ -52,9 +52,8 @@ def _shops(image: np.ndarray, horizon: int, rng: np.random.Generator) -> None:
         rectangle(image, x + 10, 70, 145, foot - 70, (58, 66, 74))
         for _ in range(9):
             shelf = rng.integers(10, 120), rng.integers(100, foot - 40)
-            rectangle(
-                image, x + 14 + shelf[0], shelf[1], rng.integers(10, 30), rng.integers(15, 38), clutter_colour(rng)
-            )
+            size = rng.integers(10, 30), rng.integers(15, 38)
+            rectangle(image, x + 14 + shelf[0], shelf[1], *size, clutter_colour(rng))
         awning, other = clutter_colour(rng), (235, 232, 225)
         for stripe in range(10):
             rectangle(image, x + 5 + stripe * 15.5, 55, 15, 34, awning if stripe % 2 else other)
@@ -70,12 +69,8 @@ def _lawn(image: np.ndarray, horizon: int, rng: np.random.Generator) -> None:
     rectangle(image, 0, 0, SCENE_WIDTH, 140, (150, 176, 196))
     for _ in range(500):
         centre = rng.integers(-20, SCENE_WIDTH + 20), rng.integers(-10, 165)
-        ellipse(
-            image,
-            centre,
-            (rng.integers(8, 30), rng.integers(8, 22)),
-            (np.array((58, 100, 48)) * rng.uniform(0.5, 1.2)).tolist(),
-        )
+        axes = rng.integers(8, 30), rng.integers(8, 22)
+        ellipse(image, centre, axes, (np.array((58, 100, 48)) * rng.uniform(0.5, 1.2)).tolist())
     for x in rng.integers(0, SCENE_WIDTH, 9):
         rectangle(image, x, 60, rng.integers(8, 20), 110, (84, 66, 50))
     _ground(image, 165, (98, 134, 66), None, horizon)
@@ -156,12 +151,8 @@ def _racks(image: np.ndarray, horizon: int, rng: np.random.Generator) -> None:
         rectangle(image, x, 0, 12, 150, (124, 128, 130))
     for _ in range(420):
         centre = rng.integers(-20, SCENE_WIDTH + 20), rng.integers(150, foot)
-        ellipse(
-            image,
-            centre,
-            (rng.integers(6, 22), rng.integers(5, 16)),
-            (np.array((56, 88, 44)) * rng.uniform(0.5, 1.15)).tolist(),
-        )
+        axes = rng.integers(6, 22), rng.integers(5, 16)
+        ellipse(image, centre, axes, (np.array((56, 88, 44)) * rng.uniform(0.5, 1.15)).tolist())
     _ground(image, foot, (142, 128, 112), (124, 110, 96), horizon, rows=18)
     nobody = np.zeros(image.shape[:2], np.uint8)
     for x in range(30, SCENE_WIDTH, 62):

@@ -4,7 +4,7 @@ OpenCV fills an index map with the numbers of the faces; colours, light and dept
 depth map gives self-occlusion and decides which keypoints are hidden.
 """
 
-import dataclasses
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -21,8 +21,7 @@ _FLESH_DEPTHS = {"shoulder": 0.075, "hip": 0.105, "neck": 0.08, "knee": 0.06, "n
 _FLESH = np.array([_FLESH_DEPTHS.get(name.split("_")[-1], 0.05) for name in KEYPOINTS])
 
 
-@dataclasses.dataclass(frozen=True)
-class Figure:
+class Figure(NamedTuple):
     """The mesh of a person, in metres: on the axes of body.py, or once turned on the viewer's.
 
     The viewer's axes are x to the right, y up and z towards the viewer.
@@ -43,9 +42,8 @@ class Figure:
             elevation: Radians by which the viewer looks down.
         """
         turn = turn_x(elevation) @ turn_y(yaw)
-        return dataclasses.replace(
-            self, corners=self.corners @ turn.T, keypoints=self.keypoints @ turn.T, facing=turn @ self.facing
-        )
+        corners, keypoints = (points @ turn.T for points in (self.corners, self.keypoints))
+        return self._replace(corners=corners, keypoints=keypoints, facing=turn @ self.facing)
 
     def extent(self) -> tuple[float, float, float, float]:
         """Left, bottom, right and top of the figure, in metres on the x and y axes."""
@@ -53,8 +51,7 @@ class Figure:
         return (*points.min(axis=0), *points.max(axis=0))
 
 
-@dataclasses.dataclass(frozen=True)
-class Light:
+class Light(NamedTuple):
     """The unit vector towards the light, on the viewer's axes, and the share of light that has no direction."""
 
     direction: tuple[float, float, float]

@@ -1,14 +1,14 @@
 """The pose set: drawn scenes in COCO's layout, with person_keypoints_*.json.
 
-Scenes hold one to four people of all sizes, overlapping and cut by the border; about a third of the images are boxes
-of one person, like those of the re-ID set. Some scenes have a crowd (iscrowd 1, run-length mask), some people have a
-mask but no keypoints, as in COCO.
+Scenes show one to four people of all sizes, overlapping and cut by the border; about a third of the images are crops
+of one person, as in the re-ID set. As in COCO, some scenes have a crowd (iscrowd 1, run-length mask), and some people
+have a mask but no keypoints.
 """
 
-import dataclasses
 import itertools
 import json
 import pathlib
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -27,7 +27,7 @@ _ACTIONS, _ACTION_SHARES = ("walk", "stand", "carry", "gesture"), (0.45, 0.2, 0.
 _SCENE_SIZES = ((192, 192), (256, 192), (192, 256), (256, 256), (320, 256))
 _BOX_SIZES = ((64, 128), (96, 192), (128, 256))
 _BOX_SHARE, _CROWD_SHARE, _UNANNOTATED_SHARE = 0.35, 0.08, 0.08
-_SMALLEST_AREA = 40  # pixels; less is not annotated with keypoints, as in COCO
+_SMALLEST_AREA = 40  # pixels; smaller people have no keypoints, as in COCO
 _SKELETON = (
     (16, 14), (14, 12), (17, 15), (15, 13), (12, 13), (6, 12), (7, 13), (6, 7), (6, 8), (7, 9),
     (8, 10), (9, 11), (2, 3), (1, 2), (1, 3), (2, 4), (3, 5), (4, 6), (5, 7),
@@ -36,27 +36,20 @@ _INFO = {
     "info": {"description": "people drawn by data_prep.rendered", "version": "1.0"},
     "licenses": [],
     "categories": [
-        {
-            "id": 1,
-            "name": "person",
-            "supercategory": "person",
-            "keypoints": COCO_KEYPOINTS,
-            "skeleton": _SKELETON,
-        }
+        {"id": 1, "name": "person", "supercategory": "person", "keypoints": COCO_KEYPOINTS, "skeleton": _SKELETON}
     ],
 }
 
 
-@dataclasses.dataclass(frozen=True)
-class Picture:
-    """One image to draw; a function of the two numbers alone."""
+class Picture(NamedTuple):
+    """One image to draw, which depends on these two numbers only."""
 
     image_id: int
     seed: int
 
 
 def write_pose_set(out_dir: pathlib.Path, seed: int, train: int, val: int, workers: int | None = None) -> None:
-    """Draws COCO's layout into a new folder: train2017, val2017, annotations; image ids go on from train to val."""
+    """Draws train2017 and val2017, numbered consecutively, into a new folder, and writes their annotations."""
     (out_dir / "annotations").mkdir(parents=True)
     splits = {"train2017": range(1, train + 1), "val2017": range(train + 1, train + val + 1)}
     pictures = [Picture(image_id, seed) for image_ids in splits.values() for image_id in image_ids]
@@ -77,7 +70,7 @@ def write_pose_set(out_dir: pathlib.Path, seed: int, train: int, val: int, worke
 
 
 def draw_picture(picture: Picture) -> tuple[bytes, int, int, list[dict]]:
-    """The JPEG of a picture, its width and height, and its annotations, without their ids."""
+    """The JPEG file of a picture, its width and height, and its annotations without their ids."""
     rng = np.random.default_rng([picture.seed, 4, picture.image_id])
     number = int(rng.integers(len(CAMERAS)))
     camera = CAMERAS[number]
@@ -96,11 +89,8 @@ def draw_picture(picture: Picture) -> tuple[bytes, int, int, list[dict]]:
     else:
         view, crowd = _scene(camera, picture.seed, rng)
     people = [number for number in range(len(view.masks)) if number not in crowd]
-    annotations = [
-        annotation
-        for number in people
-        if (annotation := _person(view.masks[number], view.keypoints[number], rng.random() < _UNANNOTATED_SHARE))
-    ]
+    found = [_person(view.masks[n], view.keypoints[n], rng.random() < _UNANNOTATED_SHARE) for n in people]
+    annotations = [annotation for annotation in found if annotation]
     if crowd and (mask := view.masks[crowd].any(axis=0)).any():
         annotations.append(_crowd(mask))
     height, width = view.image.shape[:2]
@@ -108,7 +98,7 @@ def draw_picture(picture: Picture) -> tuple[bytes, int, int, list[dict]]:
 
 
 def _scene(camera: Camera, seed: int, rng: np.random.Generator) -> tuple[View, list[int]]:
-    """A wide picture of a camera, and which of its things make up a crowd."""
+    """A picture with several people, and the indices of those that form a crowd."""
     size = _SCENE_SIZES[rng.integers(len(_SCENE_SIZES))]
     y = camera.horizon + (SCENE_HEIGHT - camera.horizon) * rng.uniform(0.5, 0.97)
     x = rng.uniform(0.2, 0.8) * SCENE_WIDTH
@@ -139,7 +129,7 @@ def _somebody(rng: np.random.Generator, camera: Camera, x: float, y: float) -> T
 
 
 def _person(mask: np.ndarray, keypoints: np.ndarray, without_keypoints: bool) -> dict | None:
-    """The annotation of one person, None where there is nothing of them to outline."""
+    """The annotation of one person, None when there is no outline."""
     polygons = _polygons(mask)
     if not polygons:
         return None
@@ -152,7 +142,7 @@ def _person(mask: np.ndarray, keypoints: np.ndarray, without_keypoints: bool) ->
         "area": area,
         "segmentation": polygons,
         "iscrowd": 0,
-        "keypoints": [int(value) if place % 3 == 2 else value for place, value in enumerate(coco.ravel().tolist())],
+        "keypoints": [int(value) if index % 3 == 2 else value for index, value in enumerate(coco.ravel().tolist())],
         "num_keypoints": int((coco[:, 2] > 0).sum()),
     }
 
@@ -169,7 +159,7 @@ def _crowd(mask: np.ndarray) -> dict:
 
 
 def run_lengths(mask: np.ndarray) -> list[int]:
-    """COCO's uncompressed run lengths of a bool mask [height, width]: column by column, zeros first."""
+    """COCO's uncompressed run lengths of a bool mask [height, width]: column by column, starting with zeros."""
     values = mask.ravel(order="F")
     changes = np.flatnonzero(values[1:] != values[:-1]) + 1
     counts = np.diff(np.concatenate([[0], changes, [len(values)]])).tolist()
@@ -177,8 +167,8 @@ def run_lengths(mask: np.ndarray) -> list[int]:
 
 
 def _polygons(mask: np.ndarray) -> list[list[float]]:
-    """The outlines of a mask's pieces as x, y, x, y, ...; pixel i covers i to i + 1."""
-    # Traced on a mask of twice the size: outlines run through pixel centres, which would cost half a pixel all round.
+    """The outlines of a mask's connected components as x, y, x, y, ...; pixel i covers i to i + 1."""
+    # Traced at twice the size: outlines pass through pixel centres, which would lose half a pixel on every side.
     doubled = mask.astype(np.uint8).repeat(2, axis=0).repeat(2, axis=1)
     contours, _ = cv2.findContours(doubled, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
     shapes = [(cv2.approxPolyDP(contour, 0.8, True).reshape(-1, 2) + 0.5) / 2 for contour in contours]

@@ -1,6 +1,6 @@
 """Takes a picture of a scene: backdrop, people and occluders from far to near, then the camera's sensor."""
 
-import dataclasses
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -15,23 +15,22 @@ _NOBODY = 0
 _SUPERSAMPLING = 3
 
 
-@dataclasses.dataclass(frozen=True)
-class Thing:
-    """What stands in a scene: a turned figure, or the name of an occluder, at a scene pixel on the ground."""
+class Thing(NamedTuple):
+    """A figure on the viewer's axes, or the name of an occluder, and the scene pixel on the ground where it stands."""
 
     what: Figure | str
     x: float
     y: float
 
 
-@dataclasses.dataclass(frozen=True)
-class View:
-    """A picture and what is known about it.
+class View(NamedTuple):
+    """A picture and its annotations.
 
     Attributes:
         image: uint8 [height, width, 3], RGB.
-        masks: bool [things, height, width], what is seen of each thing; all False for occluders.
-        keypoints: [things, 18, 3] in image pixels; v is 2 seen, 1 hidden, 0 outside the image or a face turned away.
+        masks: bool [things, height, width], the visible pixels of each thing; all False for occluders.
+        keypoints: [things, 18, 3]: x, y in image pixels and the visibility: 2 visible, 1 hidden, 0 outside the image
+            or on a face that is turned away.
     """
 
     image: np.ndarray
@@ -50,12 +49,12 @@ def render(
     """Takes a picture.
 
     Args:
-        camera: one of CAMERAS.
-        seed: of the backdrop; the same for all pictures of a dataset.
-        things: who and what stands there, in any order; the nearer hides the farther.
-        window: left, top, width, height of the picture in the scene; may reach past its borders.
-        size: width, height of the picture in pixels.
-        rng: chance of occluders' looks and of the sensor.
+        camera: One of CAMERAS.
+        seed: Seed of the backdrop, the same for all pictures of a dataset.
+        things: People and occluders in any order; nearer ones cover farther ones.
+        window: Left, top, width and height of the picture in the scene; may extend beyond its borders.
+        size: Width and height of the picture in pixels.
+        rng: Random numbers for occluders and for the sensor.
     """
     left, top, width, height = window
     canvas_size = (size[0] * _SUPERSAMPLING, size[1] * _SUPERSAMPLING)
@@ -77,13 +76,13 @@ def render(
             keypoints[number] = draw_figure(canvas, owners, thing.what, number + 1, origin, scale, camera.light)
     masks = np.stack([_shrink(owners == number + 1, size) for number in range(len(things))])
     for number in range(len(things)):
-        keypoints[number] = _settle(keypoints[number], owners, number + 1)
+        keypoints[number] = _in_image(keypoints[number], owners, number + 1)
     image = cv2.resize(canvas, size, interpolation=cv2.INTER_AREA)
     return View(_sensor(image, camera, rng), masks, keypoints)
 
 
 def encode_jpeg(image: np.ndarray, quality: int) -> bytes:
-    """uint8 RGB [height, width, 3] to JPEG."""
+    """Encodes uint8 [height, width, 3], RGB, as JPEG."""
     done, encoded = cv2.imencode(".jpg", image[..., ::-1], (cv2.IMWRITE_JPEG_QUALITY, quality))
     assert done
     return encoded.tobytes()
@@ -93,8 +92,8 @@ def _shrink(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return cv2.resize(mask.astype(np.uint8) * 255, size, interpolation=cv2.INTER_AREA) > 127
 
 
-def _settle(keypoints: np.ndarray, owners: np.ndarray, owner: int) -> np.ndarray:
-    """Canvas to image pixels; points that something else covers become hidden, points outside unlabelled."""
+def _in_image(keypoints: np.ndarray, owners: np.ndarray, owner: int) -> np.ndarray:
+    """From canvas to image pixels; visibility becomes 1 where another thing covers a point, and 0 outside the image."""
     x, y, v = keypoints.T
     inside = (x >= 0) & (y >= 0) & (x < owners.shape[1]) & (y < owners.shape[0])
     covered = np.zeros(len(v), bool)
@@ -104,6 +103,7 @@ def _settle(keypoints: np.ndarray, owners: np.ndarray, owner: int) -> np.ndarray
 
 
 def _sensor(image: np.ndarray, camera: Camera, rng: np.random.Generator) -> np.ndarray:
+    """Applies exposure, colour cast, blur and noise of a camera, each varied a little at random."""
     height, width = image.shape[:2]
     across, down = np.linspace(-0.5, 0.5, width), np.linspace(-0.5, 0.5, height)[:, None]
     exposure = camera.gain * rng.uniform(0.9, 1.1) * (1 + camera.gradient[0] * across + camera.gradient[1] * down)
@@ -115,7 +115,7 @@ def _sensor(image: np.ndarray, camera: Camera, rng: np.random.Generator) -> np.n
 
 
 def _shadow(canvas: np.ndarray, origin: tuple[float, float], scale: float, light: Light) -> None:
-    """A soft spot under the feet and a longer one away from the light."""
+    """Darkens a soft ellipse under the feet and a longer one away from the light."""
     away = -light.direction[0] * 0.7 * scale
     corner = np.array((origin[0] - 1.3 * scale, origin[1] - 0.4 * scale)).astype(int).clip(0)
     region = canvas[corner[1] : max(0, int(origin[1] + 0.4 * scale)), corner[0] : max(0, int(origin[0] + 1.3 * scale))]
