@@ -10,13 +10,11 @@ Attribute labels: duke_attribute.mat of Lin et al. (2017), see data_prep/attribu
 """
 
 import functools
-import os
 import re
-from typing import Any
 
-from data_prep import source
 from data_prep.attribute_labels import read_attribute_labels
 from data_prep.folders import list_folders
+from data_prep.source import Source, convert_source, run_converter
 from lrdnn_tf.attributes import AttributeTask
 
 _NO_YES = ("no", "yes")
@@ -41,7 +39,7 @@ LABEL_FIELDS = {task.name: field for task, field in _LABELS}
 
 _FILE_NAME = re.compile(r"(?P<identity>-1|\d+)_c(?P<camera>[1-9]\d*)_f\d+\.(jpg|jpeg|png)", re.IGNORECASE)
 
-DUKEMTMC = source.Source(
+DUKEMTMC = Source(
     name="dukemtmc",
     list_crops=functools.partial(list_folders, file_name=_FILE_NAME, example="0005_c2_f0046985.jpg"),
     tasks=TASKS,
@@ -54,11 +52,7 @@ DUKEMTMC = source.Source(
     },
 )
 
-
-def convert(raw_dir: str | os.PathLike, out_dir: str | os.PathLike, **options: Any) -> dict[str, Any]:
-    """Converts DukeMTMC-reID; see data_prep.source.convert_source."""
-    return source.convert_source(DUKEMTMC, raw_dir, out_dir, **options)
-
+convert = functools.partial(convert_source, DUKEMTMC)
 
 if __name__ == "__main__":
-    source.run_converter(DUKEMTMC)
+    run_converter(DUKEMTMC)

@@ -10,13 +10,11 @@ Attribute labels: market_attribute.mat of Lin et al. (2017), see data_prep/attri
 """
 
 import functools
-import os
 import re
-from typing import Any
 
-from data_prep import source
 from data_prep.attribute_labels import read_attribute_labels
 from data_prep.folders import list_folders
+from data_prep.source import Source, convert_source, run_converter
 from lrdnn_tf.attributes import AttributeTask
 
 _NO_YES = ("no", "yes")
@@ -43,7 +41,7 @@ LABEL_FIELDS = {task.name: field for task, field in _LABELS}
 
 _FILE_NAME = re.compile(r"(?P<identity>-1|\d+)_c(?P<camera>[1-9]\d*)s\d+_\d+_\d+\.(jpg|jpeg|png)", re.IGNORECASE)
 
-MARKET1501 = source.Source(
+MARKET1501 = Source(
     name="market1501",
     list_crops=functools.partial(list_folders, file_name=_FILE_NAME, example="0002_c1s1_000451_03.jpg"),
     tasks=TASKS,
@@ -56,11 +54,7 @@ MARKET1501 = source.Source(
     },
 )
 
-
-def convert(raw_dir: str | os.PathLike, out_dir: str | os.PathLike, **options: Any) -> dict[str, Any]:
-    """Converts Market-1501; see data_prep.source.convert_source."""
-    return source.convert_source(MARKET1501, raw_dir, out_dir, **options)
-
+convert = functools.partial(convert_source, MARKET1501)
 
 if __name__ == "__main__":
-    source.run_converter(MARKET1501)
+    run_converter(MARKET1501)

@@ -117,7 +117,8 @@ def test_every_flipped_bit_is_found_in_its_record(converted):
             content[position] ^= 1 << rng.integers(8)
             path.write_bytes(content)
             assert (
-                f"{path}: record {record}: damaged; it and those after it cannot be read" in verify(converted).problems
+                f"{path}: record {record}: damaged; it and the records after it cannot be read"
+                in verify(converted).problems
             )
     assert record == 2
     path.write_bytes(good)
