@@ -96,14 +96,10 @@ def convert(
         }
         bad_images = [image for part in written.values() for image in part.bad_images]
         shard_files.check_bad_images(bad_images, output.skip_bad_images)
-        splits = {
-            split: {
-                "examples": len(part.items),
-                "people": sum(len(scene.people) for scene in part.items),
-                "shards": part.shards,
-            }
-            for split, part in written.items()
-        }
+        splits = {}
+        for split, part in written.items():
+            people = sum(len(scene.people) for scene in part.items)
+            splits[split] = {"examples": len(part.items), "people": people, "shards": part.shards}
         name = output.name or NAME
         shard_files.write_description(folder, "pose", name, splits=splits, skipped=bad_images, command=command)
     return splits
@@ -223,11 +219,10 @@ def _sources(given: Input) -> dict[str, tuple[str | os.PathLike, str | os.PathLi
 
 def main() -> None:
     given, output = Input(**command.read_flags(Input)), Output(**command.read_flags(Output))
-    values = (
-        vars(given) | {"split": given.split if given.images else None} | vars(output) | {"name": output.name or NAME}
-    )
-    line = command_line("data_prep.coco", values)
-    print(count_table(convert(_sources(given), command=line, **vars(output))))
+    values = {**vars(given), **vars(output), "name": output.name or NAME}
+    if given.raw_dir:
+        values["split"] = None
+    print(count_table(convert(_sources(given), command=command_line("data_prep.coco", values), **vars(output))))
 
 
 if __name__ == "__main__":

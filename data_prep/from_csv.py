@@ -46,9 +46,7 @@ class Input:
     """The raw dataset to read."""
 
     csv: str = option(help="File with the columns path, identity, camera, split, and attributes.")
-    images_dir: str | None = option(
-        None, "Folder that the paths are relative to; when not given, that of the CSV file."
-    )
+    images_dir: str | None = option(None, "Folder that the paths are relative to, by default that of the CSV file.")
 
 
 def convert(
@@ -136,7 +134,9 @@ def _check_rows(table: pd.DataFrame, path: pathlib.Path) -> None:
     _require(table.path != "", table.path, path, "empty paths")
     _require(~table.path.duplicated(), table.path, path, "paths that an earlier row has")
     _require(table.split.isin(SPLITS), table.split, path, f"splits that are not {', '.join(SPLITS)}")
-    _require(table.camera.str.fullmatch(r"0*[1-9]\d{0,8}"), table.camera, path, "cameras that are no number from 1")
+    _require(
+        table.camera.str.fullmatch(r"0*[1-9]\d{0,8}"), table.camera, path, "cameras that are not an integer from 1"
+    )
     _require(table.identity != "", table.identity, path, "empty identities")
 
 

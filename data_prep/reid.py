@@ -51,8 +51,13 @@ def convert(
     kept = {split: [crop for crop in crops[split] if _is_kept(split, crop)] for split in SPLITS}
     identities = _train_identities(raw_dir, kept["train"])
     _warn_of_left_out(crops, kept)
+
+    def write(split: str, crops: Sequence[Crop], identities: Sequence[int]) -> shard_files.WrittenSplit:
+        label_of = {identity: label for label, identity in enumerate(identities)} if split == "train" else {}
+        encode = functools.partial(_encode, label_of=label_of)
+        return shard_files.write_split(folder, split, crops, lambda crop: raw_dir / crop.path, encode, output.shards)
+
     with shard_files.new_dataset(output.out_dir) as folder:
-        write = functools.partial(_write_split, folder, raw_dir, output.shards)
         written = {split: write(split, kept[split], identities) for split in SPLITS}
         bad_images = [image for part in written.values() for image in part.bad_images]
         shard_files.check_bad_images(bad_images, output.skip_bad_images)
@@ -87,19 +92,6 @@ def _train_identities(raw_dir: pathlib.Path, crops: Sequence[Crop]) -> list[int]
     if not crops:
         raise InputError(f"{raw_dir}: the training split has no person in it")
     return sorted({crop.identity for crop in crops})
-
-
-def _write_split(
-    folder: pathlib.Path,
-    raw_dir: pathlib.Path,
-    shards: int,
-    split: str,
-    crops: Sequence[Crop],
-    identities: Sequence[int],
-) -> shard_files.WrittenSplit:
-    label_of = {identity: label for label, identity in enumerate(identities)} if split == "train" else {}
-    encode = functools.partial(_encode, label_of=label_of)
-    return shard_files.write_split(folder, split, crops, lambda crop: raw_dir / crop.path, encode, shards)
 
 
 def _encode(crop: Crop, image: shard_files.ImageFile, label_of: Mapping[int, int]) -> bytes:

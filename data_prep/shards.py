@@ -155,7 +155,7 @@ def image_sizes(contents: Sequence[bytes]) -> list[tuple[int, int] | None]:
     try:
         return list(map(tuple, _decoded_sizes(tf.constant(contents, tf.string, [len(contents)])).numpy().tolist()))
     except tf.errors.InvalidArgumentError:
-        return [_decoded_size(content) for content in contents]
+        return [None] if len(contents) == 1 else [size for content in contents for size in image_sizes([content])]
 
 
 @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
@@ -166,14 +166,6 @@ def _decoded_sizes(contents: tf.Tensor) -> tf.Tensor:
         return tf.shape(tf.io.decode_image(content, channels=3, expand_animations=False))[:2]
 
     return tf.map_fn(size, contents, fn_output_signature=tf.TensorSpec([2], tf.int32), parallel_iterations=64)
-
-
-def _decoded_size(content: bytes) -> tuple[int, int] | None:
-    try:
-        height, width, _ = tf.io.decode_image(content, channels=3, expand_animations=False).shape
-    except tf.errors.InvalidArgumentError:
-        return None
-    return height, width
 
 
 def _read(path: pathlib.Path) -> bytes | BadImageError:

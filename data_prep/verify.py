@@ -79,7 +79,8 @@ def verify(data_dir: str | os.PathLike) -> Verification:
     else:
         dataset = read_dataset(path)
         tasks, counted = dataset.attributes, ("examples", "identities", "distractors")
-        columns, check = _crop_columns(dataset), functools.partial(_check_crops, dataset)
+        columns = ("identity", "label", "camera", *(task.name for task in tasks))
+        check = functools.partial(_check_crops, dataset, columns)
     _check_description(path, description, counted)
     counts, classes, problems, samples = {}, {}, [], {}
     for split, entry in description["splits"].items():
@@ -175,17 +176,12 @@ def _chunks(path: pathlib.Path, size: int = 256) -> Iterator[list[bytes]]:
     yield chunk
 
 
-def _crop_columns(dataset: Dataset) -> tuple[str, ...]:
-    return ("identity", "label", "camera", *(task.name for task in dataset.attributes))
-
-
-def _check_crops(dataset: Dataset, chunk: Sequence[bytes], split: str) -> list[Record]:
-    columns = _crop_columns(dataset)
+def _check_crops(dataset: Dataset, columns: Sequence[str], chunk: Sequence[bytes], split: str) -> list[Record]:
     try:
         parsed = records.parse_examples(tf.constant(chunk, tf.string), len(dataset.attributes))
     except tf.errors.InvalidArgumentError:
         if len(chunk) > 1:
-            return [record for serialized in chunk for record in _check_crops(dataset, [serialized], split)]
+            return [record for serialized in chunk for record in _check_crops(dataset, columns, [serialized], split)]
         return [Record(dict.fromkeys(columns, UNKNOWN), "not a re-identification example", b"", "")]
     label_of = {identity: label for label, identity in enumerate(dataset.identities)}
     labels = np.column_stack([parsed["identity"], parsed["label"], parsed["camera"], parsed["attributes"]])
@@ -240,7 +236,7 @@ def _check_scene(serialized: bytes) -> Record:
 
 
 def _count(table: pd.DataFrame) -> dict[str, int]:
-    if "people" in table:
+    if "identity" not in table:
         return {"examples": len(table), "people": int(table.people.sum())}
     identities, distractors = table.identity[table.identity > DISTRACTOR], table.identity == DISTRACTOR
     return {"examples": len(table), "identities": identities.nunique(), "distractors": int(distractors.sum())}

@@ -226,15 +226,9 @@ def _bags(look: Look, body: Body) -> list[Mesh]:
     if look["backpack"] == "yes":
         size = np.array((0.088, 0.128, 0.055)) * unit * look.backpack_size
         centre = joints["chest"] + body.chest @ (0, -0.005 * unit, -0.062 * unit * look.width - size[2])
-        parts += [
-            box(centre, body.chest, size, look.backpack),
-            box(
-                centre + body.chest @ (0, -0.45 * size[1], -0.9 * size[2]),
-                body.chest,
-                size * (0.75, 0.42, 0.45),
-                np.array(look.backpack) * 0.75,
-            ),
-        ]
+        pocket = centre + body.chest @ (0, -0.45 * size[1], -0.9 * size[2])
+        parts.append(box(centre, body.chest, size, look.backpack))
+        parts.append(box(pocket, body.chest, size * (0.75, 0.42, 0.45), np.array(look.backpack) * 0.75))
     if look["bag"] == "yes":
         centre = joints["pelvis"] + body.trunk @ (body.hip_width + 0.075 * unit * look.width, 0.015 * unit, 0.01)
         parts.append(box(centre, body.trunk, np.array((0.034, 0.068, 0.095)) * unit, look.bag))
@@ -242,10 +236,9 @@ def _bags(look: Look, body: Body) -> list[Mesh]:
         hand = joints["left_hand"]
         centre = hand - (0, 0.115 * unit, 0)
         parts.append(box(centre, np.eye(3), np.array((0.030, 0.062, 0.088)) * unit, look.handbag))
-        parts += [
-            capsule(hand, centre + np.array((0, 0.055, z)) * unit, (0.007 * unit,) * 2, np.array(look.handbag) * 0.7)
-            for z in (-0.055, 0.055)
-        ]
+        for z in (-0.055, 0.055):  # the handles
+            end = centre + np.array((0, 0.055, z)) * unit
+            parts.append(capsule(hand, end, (0.007 * unit,) * 2, np.array(look.handbag) * 0.7))
     return parts
 
 
