@@ -51,13 +51,15 @@ def convert(
     kept = {split: [crop for crop in crops[split] if _is_kept(split, crop)] for split in SPLITS}
     identities = _train_identities(raw_dir, kept["train"])
     _warn_of_left_out(crops, kept)
-
-    def write(split: str, crops: Sequence[Crop], identities: Sequence[int]) -> shard_files.WrittenSplit:
-        label_of = {identity: label for label, identity in enumerate(identities)} if split == "train" else {}
-        encode = functools.partial(_encode, label_of=label_of)
-        return shard_files.write_split(folder, split, crops, lambda crop: raw_dir / crop.path, encode, output.shards)
-
     with shard_files.new_dataset(output.out_dir) as folder:
+
+        def write(split: str, crops: Sequence[Crop], identities: Sequence[int]) -> shard_files.WrittenSplit:
+            label_of = {identity: label for label, identity in enumerate(identities)} if split == "train" else {}
+            encode = functools.partial(_encode, label_of=label_of)
+            return shard_files.write_split(
+                folder, split, crops, lambda crop: raw_dir / crop.path, encode, output.shards
+            )
+
         written = {split: write(split, kept[split], identities) for split in SPLITS}
         bad_images = [image for part in written.values() for image in part.bad_images]
         shard_files.check_bad_images(bad_images, output.skip_bad_images)

@@ -64,11 +64,9 @@ def new_dataset(out_dir: str | os.PathLike) -> Iterator[pathlib.Path]:
         yield folder
         folder.rename(out_dir)
     except (OSError, tf.errors.OpError) as error:
-        shutil.rmtree(folder, ignore_errors=True)
         raise InputError(f"{out_dir}: cannot be written ({error}); nothing was kept") from error
-    except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)  # does not exist after the rename
 
 
 def write_split(

@@ -151,7 +151,5 @@ def _add_attributes(
 def _warn_of_other_counts(splits: Mapping[str, Mapping[str, Any]], published: Mapping[str, Mapping[str, int]]) -> None:
     for split, counts in published.items():
         for count, expected in counts.items():
-            found = splits[split][count]
-            if found != expected:
-                difference = f"{found - expected:+d}"
-                logging.warning("%s: %d %s, published are %d (%s)", split, found, count, expected, difference)
+            if (found := splits[split][count]) != expected:
+                logging.warning("%s: %d %s, published are %d (%+d)", split, found, count, expected, found - expected)

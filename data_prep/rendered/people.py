@@ -243,12 +243,6 @@ def _bags(look: Look, body: Body) -> list[Mesh]:
 
 
 def _cloth(first: tuple, second: tuple, pattern: str, along: np.ndarray, aside: np.ndarray) -> np.ndarray:
-    """The colours of a garment's faces: bands along it, or one colour for each side of the body.
-
-    Args:
-        first, second: The two colours; the same colour twice gives a plain garment.
-        pattern: "stripes" or "halves".
-        along, aside: Positions of the faces along the garment, in bands, and from right to left.
-    """
+    """The colours of faces at given positions: bands along a garment ("stripes"), or one colour per side ("halves")."""
     odd = np.floor(along).astype(int) % 2 == 1 if pattern == "stripes" else aside > 0
     return np.where(odd[..., None], np.array(second, float), np.array(first, float))

@@ -74,11 +74,13 @@ def render(
             OCCLUDERS[thing.what](canvas, owners, origin, scale, rng)
         else:
             keypoints[number] = draw_figure(canvas, owners, thing.what, number + 1, origin, scale, camera.light)
-    masks = np.stack([_shrink(owners == number + 1, size) for number in range(len(things))])
+    masks = []
     for number in range(len(things)):
+        owned = (owners == number + 1).astype(np.uint8) * 255
+        masks.append(cv2.resize(owned, size, interpolation=cv2.INTER_AREA) > 127)
         keypoints[number] = _in_image(keypoints[number], owners, number + 1)
     image = cv2.resize(canvas, size, interpolation=cv2.INTER_AREA)
-    return View(_sensor(image, camera, rng), masks, keypoints)
+    return View(_sensor(image, camera, rng), np.stack(masks), keypoints)
 
 
 def encode_jpeg(image: np.ndarray, quality: int) -> bytes:
@@ -86,10 +88,6 @@ def encode_jpeg(image: np.ndarray, quality: int) -> bytes:
     done, encoded = cv2.imencode(".jpg", image[..., ::-1], (cv2.IMWRITE_JPEG_QUALITY, quality))
     assert done
     return encoded.tobytes()
-
-
-def _shrink(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    return cv2.resize(mask.astype(np.uint8) * 255, size, interpolation=cv2.INTER_AREA) > 127
 
 
 def _in_image(keypoints: np.ndarray, owners: np.ndarray, owner: int) -> np.ndarray:
