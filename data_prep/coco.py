@@ -84,7 +84,7 @@ def convert(
         The `splits` of dataset.json.
 
     Raises:
-        InputError: A file of annotations is not COCO person keypoints, nobody in it has keypoints, out_dir exists or
+        InputError: A file of annotations is not COCO person keypoints, no person in it has keypoints, out_dir exists or
             cannot be written, or images are missing or do not decode.
     """
     output = Output(out_dir, **options)
@@ -113,7 +113,7 @@ def read_scenes(images: str | os.PathLike, annotations: str | os.PathLike) -> li
         annotations: A person_keypoints_*.json.
 
     Raises:
-        InputError: The file is not COCO person keypoints, or nobody in it has keypoints.
+        InputError: The file is not COCO person keypoints, or no person in it has keypoints.
     """
     images, path = pathlib.Path(images), pathlib.Path(annotations)
     content = read_json(path, "name a file of COCO person keypoints")
@@ -131,7 +131,7 @@ def read_scenes(images: str | os.PathLike, annotations: str | os.PathLike) -> li
         raise InputError(f"{path}: {list_all(unknown, 'image ids that only annotations have')}")
     scenes = sorted((scene for scene in scenes if scene.people), key=lambda scene: scene.image_id)
     if not scenes:
-        raise InputError(f"{path}: nobody in it has keypoints")
+        raise InputError(f"{path}: no person in it has keypoints")
     if left_out := len(content["images"]) - len(scenes):
         logging.info("%s: left out %d images without a person with keypoints", path, left_out)
     return scenes

@@ -34,7 +34,7 @@ def convert(
 
     Args:
         raw_dir: Folder that the paths of the crops are relative to.
-        name: Name of the dataset, in place of that of `output`.
+        name: Name of the dataset; replaces `output.name`.
         tasks: The tasks of the crops' attributes; empty for a dataset without attributes.
         crops: The images of train, query and gallery, in the order in which they are written.
         output: Where and how the dataset is written.

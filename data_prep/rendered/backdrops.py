@@ -154,9 +154,9 @@ def _racks(image: np.ndarray, horizon: int, rng: np.random.Generator) -> None:
         axes = rng.integers(6, 22), rng.integers(5, 16)
         ellipse(image, centre, axes, (np.array((56, 88, 44)) * rng.uniform(0.5, 1.15)).tolist())
     _ground(image, foot, (142, 128, 112), (124, 110, 96), horizon, rows=18)
-    nobody = np.zeros(image.shape[:2], np.uint8)
+    owners = np.zeros(image.shape[:2], np.uint8)
     for x in range(30, SCENE_WIDTH, 62):
-        bicycle(image, nobody, (x, foot + 45 + rng.integers(-6, 6)), 68.0, rng)
+        bicycle(image, owners, (x, foot + 45 + rng.integers(-6, 6)), 68.0, rng)
 
 
 _PAINTERS = {"shops": _shops, "lawn": _lawn, "brick": _brick, "hall": _hall, "street": _street, "racks": _racks}

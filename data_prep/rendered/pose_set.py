@@ -106,10 +106,10 @@ def _scene(camera: Camera, seed: int, rng: np.random.Generator) -> tuple[View, l
     tall = 1.65 * scale / rng.uniform(0.38, 0.95)  # rows of the scene in the picture
     wide = tall * size[0] / size[1]
     window = (x - wide * rng.uniform(0.15, 0.85), y - tall * rng.uniform(0.75, 1.03), wide, tall)
-    things = [_somebody(rng, camera, x, y)]
+    things = [_random_person(rng, camera, x, y)]
     for _ in range(rng.integers(0, 4)):
         far = np.clip(y + rng.uniform(-0.9, 0.45) * scale, camera.horizon + 110, SCENE_HEIGHT + 40)
-        things.append(_somebody(rng, camera, window[0] + wide * rng.uniform(-0.02, 1.02), far))
+        things.append(_random_person(rng, camera, window[0] + wide * rng.uniform(-0.02, 1.02), far))
     if rng.random() < 0.25:
         aside = rng.uniform(-0.5, 0.5) * wide
         things.append(Thing(str(rng.choice(list(OCCLUDERS))), x + aside, y + rng.uniform(-0.3, 0.4) * scale))
@@ -118,11 +118,13 @@ def _scene(camera: Camera, seed: int, rng: np.random.Generator) -> tuple[View, l
         far = camera.horizon + (y - camera.horizon) * 0.45
         middle = window[0] + wide * rng.uniform(0.2, 0.8)
         crowd = list(range(len(things), len(things) + 7))
-        things += [_somebody(rng, camera, middle + rng.normal(0, 0.15) * wide, far + rng.normal(0, 4)) for _ in crowd]
+        things += [
+            _random_person(rng, camera, middle + rng.normal(0, 0.15) * wide, far + rng.normal(0, 4)) for _ in crowd
+        ]
     return render(camera, seed, things, window, size, rng), crowd
 
 
-def _somebody(rng: np.random.Generator, camera: Camera, x: float, y: float) -> Thing:
+def _random_person(rng: np.random.Generator, camera: Camera, x: float, y: float) -> Thing:
     look = random_look(rng)
     figure = build_figure(look, random_stance(rng, look, str(rng.choice(_ACTIONS, p=_ACTION_SHARES))))
     return Thing(figure.turned(rng.uniform(0, 2 * np.pi), camera.elevation + rng.normal(0, 0.05)), x, float(y))

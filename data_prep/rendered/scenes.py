@@ -11,7 +11,7 @@ from data_prep.rendered.figures import Figure, Light, draw_figure
 from data_prep.rendered.occluders import OCCLUDERS
 from data_prep.rendered.paint import ellipse
 
-_NOBODY = 0
+_BACKGROUND = 0
 _SUPERSAMPLING = 3
 
 
@@ -63,7 +63,7 @@ def render(
     canvas = cv2.warpAffine(
         backdrop(camera, seed), to_canvas, canvas_size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT
     )
-    owners = np.full(canvas.shape[:2], _NOBODY, np.uint8)
+    owners = np.full(canvas.shape[:2], _BACKGROUND, np.uint8)
     keypoints = np.zeros((len(things), 18, 3))
     for number in sorted(range(len(things)), key=lambda number: things[number].y):
         thing = things[number]

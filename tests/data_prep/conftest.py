@@ -1,4 +1,4 @@
-"""Raw datasets in small: folders of noise images in the layouts that the converters read."""
+"""Small raw datasets: folders of noise images in the layouts that the converters read."""
 
 import pathlib
 from collections.abc import Callable, Mapping, Sequence
@@ -50,7 +50,7 @@ def crop_folder(tmp_path, jpeg) -> Callable[..., pathlib.Path]:
 
 @pytest.fixture
 def write_market_mat() -> Callable[..., None]:
-    """write_market_mat(path, {"train": {identity: values}, "test": ...}): a file as published, values from 1.
+    """write_market_mat(path, {"train": {identity: values}, "test": ...}): a published file, values from 1.
 
     `values` maps some fields to their values; the others are 1, which is "no" for a colour.
     """

@@ -1,4 +1,4 @@
-"""The published label files: every quirk that was counted in them, and files that are not what they should be."""
+"""The published label files with all their irregularities, and files that are not label files."""
 
 import numpy as np
 import pytest
@@ -69,8 +69,8 @@ def test_duke_colours_are_not_one_hot(published, split, yeses):
 
 @pytest.mark.parametrize("dataset", SOURCES)
 @pytest.mark.parametrize("split", ["train", "test"])
-def test_classes_are_the_values_less_one(published, dataset, split):
-    """Against a plain reading of each field, identity by identity."""
+def test_classes_are_the_values_minus_one(published, dataset, split):
+    """Reference: each field read separately, identity by identity."""
     labels, raw = published(dataset, split)
     for row, name in enumerate(raw["image_index"]):
         for label, field in zip(labels[int(name)], FIELDS[dataset].values(), strict=True):
@@ -82,7 +82,7 @@ def test_classes_are_the_values_less_one(published, dataset, split):
 
 
 def test_order_of_fields_differs_between_splits(published):
-    """Why they are read by name."""
+    """This is why fields are read by name."""
     assert list(published("market1501", "train")[1]) != list(published("market1501", "test")[1])
 
 
@@ -104,7 +104,7 @@ def test_reads_what_was_written(tmp_path, write_market_mat):
 
 
 def _not_a_mat(path, write):
-    path.write_bytes(b"no MATLAB file at all, but long enough to be looked at" * 10)
+    path.write_bytes(b"not a MATLAB file, but long enough to be parsed" * 10)
 
 
 def _truncated(path, write):
@@ -140,7 +140,7 @@ def _value_out_of_range(path, write):
         (lambda path, write: None, ["no such file"]),
     ],
 )
-def test_bad_file_is_named(tmp_path, write_market_mat, make, words):
+def test_message_names_the_bad_file(tmp_path, write_market_mat, make, words):
     path = tmp_path / "labels.mat"
     make(path, write_market_mat)
     with pytest.raises(InputError) as error:

@@ -1,4 +1,4 @@
-"""Sources that share neither the folders nor the labels of Market-1501, and the tools of those that do."""
+"""Sources with list files, other labels or no labels; the flags of the converters."""
 
 import os
 import subprocess
