@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from data_prep import market1501
-from data_prep.reid import FOLDERS
+from data_prep.folders import FOLDERS
 from experiments.benchmarks.compare import compare, run_from_flags
 from lrdnn_base.options import option
 from lrdnn_tf.data import records

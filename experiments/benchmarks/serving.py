@@ -16,13 +16,13 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from data_prep.market1501 import TASKS as MARKET1501
 from experiments.benchmarks.compare import compare, run_from_flags
 from experiments.benchmarks.conversion import make_crops
 from experiments.benchmarks.loopback_server import LoopbackServer
 from experiments.benchmarks.server_config import read_batching
 from experiments.measure import peak_mb, timed
 from lrdnn_base.options import option
-from lrdnn_tf.attributes import MARKET1501
 from lrdnn_tf.config import ModelConfig
 from lrdnn_tf.model.lrdnn import build_model
 from lrdnn_tf.serving import signatures

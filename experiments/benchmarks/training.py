@@ -19,6 +19,7 @@ import tf_keras as keras
 from tensorflow.python.profiler.model_analyzer import profile
 from tensorflow.python.profiler.option_builder import ProfileOptionBuilder
 
+from data_prep import market1501
 from experiments.benchmarks.compare import OURS, REFERENCE, Comparison, run_from_flags
 from experiments.benchmarks.conversion import make_dataset
 from experiments.measure import peak_mb, timed
@@ -26,7 +27,6 @@ from lrdnn_base.devices import PRECISIONS, device_names, set_precision
 from lrdnn_base.errors import InputError
 from lrdnn_base.options import option
 from lrdnn_base.training_loop import TrainingModel
-from lrdnn_tf import attributes
 from lrdnn_tf.config import BACKBONES, ModelConfig, TrainingConfig
 from lrdnn_tf.data.batches import training_batches
 from lrdnn_tf.data.dataset import Dataset
@@ -63,7 +63,7 @@ def phase_model(phase: str, options: Options) -> keras.Model:
     has = PHASES[phase]
     config = ModelConfig(
         identities=IDENTITIES,
-        attributes=attributes.MARKET1501 if has.attribute_heads else (),
+        attributes=market1501.TASKS if has.attribute_heads else (),
         height=options.height,
         width=options.width,
         backbone=options.backbone,

@@ -28,7 +28,7 @@ a/7.jpg,0007,2,gallery,yes,green
 
 @pytest.fixture
 def people(tmp_path, jpeg):
-    """people(text): writes people.csv with the images a/1.jpg ... a/7.jpg beside it, and gives its path."""
+    """people(text): writes people.csv and the images a/1.jpg ... a/7.jpg, and returns its path."""
 
     def make(text=ROWS):
         (tmp_path / "raw" / "a").mkdir(parents=True)
@@ -63,7 +63,7 @@ def test_rows_become_records(people, tmp_path):
         "hat": [1, 0, -1],
         "coat": [2, -1, 0],
     }
-    # One person, differently dressed: attributes belong to images.
+    # Attributes belong to images: one person wears different clothes.
     assert read_split(dataset, "query").labels.coat.tolist() == [2]
     assert read_split(dataset, "gallery").labels.coat.tolist() == [-1, 1]
     assert read_split(dataset, "gallery").labels.identity.tolist() == [0, 7]
@@ -84,8 +84,8 @@ def test_names_of_identities_are_numbered_in_their_order(people, tmp_path):
     assert read_split(dataset, "gallery").labels.identity.tolist() == [0, 2] and dataset.splits["gallery"].junk == 1
 
 
-def test_same_records_as_the_converter_of_the_layout(crop_folder, tmp_path):
-    """Market-1501's folders, once as folders and once as a list."""
+def test_same_records_as_the_converter_of_folders(crop_folder, tmp_path):
+    """Market-1501's folders, converted as folders and as a list."""
     raw_dir = crop_folder()
     rows = ["path,identity,camera,split"]
     for split, folder in [("gallery", "bounding_box_test"), ("train", "bounding_box_train"), ("query", "query")]:
@@ -102,7 +102,7 @@ def test_same_records_as_the_converter_of_the_layout(crop_folder, tmp_path):
     assert folders | {"command": ""} == listed | {"command": ""}
 
 
-def test_as_spreadsheets_write_it(people):
+def test_csv_dialects_of_spreadsheets(people):
     """A byte order mark, CRLF, quotes, blanks around values, empty lines, columns in another order."""
     path = people()
     plain = from_csv.read_crops(path)
@@ -120,7 +120,7 @@ def test_without_attributes_and_for_training_only(people, tmp_path, caplog):
     assert verify(tmp_path / "out").problems == []
 
 
-def test_missing_and_bad_images_are_all_named(people, tmp_path):
+def test_missing_and_bad_images_are_all_listed(people, tmp_path):
     path = people()
     (path.parent / "a" / "1.jpg").unlink()
     (path.parent / "a" / "3.jpg").write_bytes(b"")
@@ -162,10 +162,10 @@ def _without(column):
         (ROWS.replace("hat", "Identity"), "'Identity' cannot name an attribute"),
         (ROWS.replace("hat", "camera"), r"'camera\.1' cannot name an attribute"),
         (ROWS.replace("hat", "has hat"), "'has hat' cannot name an attribute"),
-        (ROWS.replace("yes", "no"), "attribute 'hat' has no two classes"),
+        (ROWS.replace("yes", "no"), "attribute 'hat' has fewer than two classes"),
     ],
 )
-def test_bad_table_is_named(people, tmp_path, text, words):
+def test_message_names_the_bad_table(people, tmp_path, text, words):
     path = people(text)
     with pytest.raises(InputError, match=words) as error:
         _convert(path, tmp_path / "out")
@@ -173,7 +173,7 @@ def test_bad_table_is_named(people, tmp_path, text, words):
     assert not (tmp_path / "out").exists()
 
 
-def test_file_or_folder_that_is_not_there(people, tmp_path):
+def test_missing_file_or_folder(people, tmp_path):
     with pytest.raises(InputError, match=r"none\.csv: cannot be read \(No such file"):
         from_csv.convert(tmp_path / "none.csv", tmp_path / "out")
     with pytest.raises(InputError, match="nowhere: no such folder; --images_dir"):
@@ -181,7 +181,7 @@ def test_file_or_folder_that_is_not_there(people, tmp_path):
 
 
 @pytest.mark.slow
-def test_binary(people, tmp_path):
+def test_command_line_tool(people, tmp_path):
     path = people()
     command = [
         sys.executable,

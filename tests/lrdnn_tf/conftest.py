@@ -9,7 +9,7 @@ import pytest
 import scipy.io
 from PIL import Image
 
-from data_prep.attribute_labels import MARKET1501_FIELDS
+from data_prep.market1501 import LABEL_FIELDS as MARKET1501_FIELDS
 from data_prep.market1501 import convert
 from experiments.benchmarks.loopback_server import LoopbackServer
 from lrdnn_tf.config import TrainingConfig

@@ -5,8 +5,8 @@ import pytest
 import tensorflow as tf
 import tf_keras as keras
 
+from data_prep.market1501 import TASKS as MARKET1501
 from lrdnn_base.errors import InputError
-from lrdnn_tf.attributes import MARKET1501
 from lrdnn_tf.config import ModelConfig
 from lrdnn_tf.model.channel_parse import ChannelParse
 from lrdnn_tf.model.lrdnn import POSE_BRANCH, PoolToGrid, build_model
