@@ -17,24 +17,21 @@ from absl import flags
 
 from lrdnn_base import command
 from lrdnn_base.errors import InputError
-from lrdnn_base.options import check_options, option
+from lrdnn_base.options import option
 
 
 @dataclasses.dataclass(frozen=True)
 class Size:
     """The size of the demo. The defaults take a few minutes on a small machine; smaller values give a quick look."""
 
-    identities: int = option(60, "People to render for training, and as many for testing.", at_least=1)
-    pose_images: int = option(700, "Images to render for the pose network.", at_least=1)
-    pose_width: float = option(0.25, "Factor on the channels of the pose network.", above=0)
-    pose_epochs: int = option(18, "Epochs of the pose network.", at_least=1)
-    identity_epochs: int = option(30, "Epochs of the identity phase.", at_least=1)
-    attributes_epochs: int = option(15, "Epochs of the attributes phase.", at_least=1)
-    fusion_epochs: int = option(12, "Epochs of the fusion phase.", at_least=1)
-    bilinear_dim: int = option(2048, "Length of the fused descriptor.", at_least=1)
-
-    def __post_init__(self):
-        check_options(self)
+    identities: int = option(60, "People to render for training, and as many for testing.")
+    pose_images: int = option(700, "Images to render for the pose network.")
+    pose_width: float = option(0.25, "Factor on the channels of the pose network.")
+    pose_epochs: int = option(18, "Epochs of the pose network.")
+    identity_epochs: int = option(30, "Epochs of the identity phase.")
+    attributes_epochs: int = option(15, "Epochs of the attributes phase.")
+    fusion_epochs: int = option(12, "Epochs of the fusion phase.")
+    bilinear_dim: int = option(2048, "Length of the fused descriptor.")
 
 
 def commands(run_dir: pathlib.Path, size: Size, started_at: float) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Time and memory of a call, for the benchmarks."""
+"""What the benchmarks share: time and memory of a call."""
 
 import concurrent.futures
 import multiprocessing
@@ -11,7 +11,7 @@ Result = TypeVar("Result")
 
 
 class Measured(NamedTuple):
-    """A call in a process of its own: its duration, the peak memory of that process, and the returned value."""
+    """A call in a process of its own: its time, the most memory that the process ever held, what it returned."""
 
     seconds: float
     peak_mb: float
@@ -19,26 +19,25 @@ class Measured(NamedTuple):
 
 
 def timed(function: Callable[[], Result]) -> tuple[float, Result]:
-    """Seconds that a call takes, and the returned value."""
+    """Seconds that a call takes, and what it returns."""
     start = time.perf_counter()
     result = function()
     return time.perf_counter() - start, result
 
 
 def in_own_process(function: Callable, *arguments: object, prepare: Callable | None = None) -> Measured:
-    """Runs function(*arguments) in a new process, so that the peak memory is that of the call alone.
+    """Runs function(*arguments) in a fresh process, so that the peak of its memory is its own.
 
     Args:
-        function: A function of a module, so that another process can import it.
-        arguments: Its arguments, or those of `prepare`.
-        prepare: Makes the single argument of `function` from `arguments` in that process; its time is not counted.
+        function: Of a module, so that another process finds it.
+        prepare: Makes the arguments of function in that process from `arguments`, outside of the time that counts.
     """
     with concurrent.futures.ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
         return pool.submit(_measured, function, arguments, prepare).result()
 
 
 def peak_mb() -> float:
-    """Peak memory of this process so far, in MB. Linux only; `getrusage` would include the parent's memory."""
+    """Most memory in MB that this process held so far. Linux; `getrusage` would count the parent's memory, too."""
     status = pathlib.Path("/proc/self/status").read_text()
     return int(status.partition("VmHWM:")[2].split()[0]) / 1024
 

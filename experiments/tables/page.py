@@ -28,6 +28,7 @@ _LEGEND_WEIGHTS = (
     "starts at 0.5."
 )
 _LEGEND_PAPER = " The paper's columns (rank-1 / mAP) are copied from the paper, not measured here."
+_WEIGHTS = "channel weights"
 _COLOUR, _GRAY = "#0f766e", "#5b6776"
 
 
@@ -36,8 +37,7 @@ def write(lines: pd.DataFrame, table: Table, options: Options, command: str) -> 
 
     Args:
         lines: Lines returned by measured, at least one.
-        table: The table.
-        options: Its options; results_dir is created.
+        table, options: The table and its options.
         command: The command that makes the table.
 
     Returns:
@@ -67,8 +67,9 @@ def _markdown(lines: pd.DataFrame, table: Table, options: Options, command: str,
         shown = [dataset for dataset in DATASETS if options.dataset in (RENDERED, dataset)]
         quoted = [dataset for dataset in shown if any(dataset in row.paper for row in table.rows)]
         papers = {dataset: f"the paper, {_TITLES[dataset]}" for dataset in quoted}
-    legend = _LEGEND + (_LEGEND_WEIGHTS if _has_weights(lines) else "") + (_LEGEND_PAPER if papers else "")
-    parts = [f"# {table.title}, on {_TITLES[options.dataset]}", table.text, _scores(lines, rows, papers), legend]
+    scores = _scores(lines, rows, papers)
+    legend = _LEGEND + (_LEGEND_WEIGHTS if _WEIGHTS in scores else "") + (_LEGEND_PAPER if papers else "")
+    parts = [f"# {table.title}, on {_TITLES[options.dataset]}", table.text, scores, legend]
     parts.append(f"![{table.title}]({table.name}_{options.dataset}.png)")
     if by_hand:
         parts += [_BY_HAND, by_hand]
@@ -78,8 +79,10 @@ def _markdown(lines: pd.DataFrame, table: Table, options: Options, command: str,
         parts += [_OTHERS, "Rank-1 / mAP as the paper quotes them, not measured here.", table.others]
     first = int(lines["seed"].min())
     commands = [f"python -m {shlex.join(step.command)}" for step in plan.steps(rows, [first], options)]
-    parts += [_MADE, f"`{command}`", _made_by(lines), f"Or step by step, for seed {first}:"]
-    parts.append("\n".join(["```bash", *commands, "```"]))
+    revisions = joined(re.sub(r"([0-9a-f]{12})[0-9a-f]+", r"`\1`", revision) for revision in lines["revision"])
+    minutes = f"{lines['minutes'].sum():.0f} minutes of training in these rows"
+    parts += [_MADE, f"`{command}`", f"Revision {revisions}. Machine: {joined(lines['machine'])}. {minutes}."]
+    parts += [f"Or step by step, for seed {first}:", "\n".join(["```bash", *commands, "```"])]
     return "\n\n".join(filter(None, parts)) + "\n"
 
 
@@ -89,9 +92,9 @@ def _scores(lines: pd.DataFrame, rows: Sequence[Row], papers: Mapping[str, str])
         own = lines[lines["row"] == row.name]
         cells = {"row": row.name, "seeds": str(len(own))}
         cells |= {column: mean_and_spread(own[column]) for column in SCORES if lines[column].notna().any()}
-        if _has_weights(lines):
+        if lines[list(CHANNEL_WEIGHTS)].notna().any(axis=None):
             lowest, highest = own[list(CHANNEL_WEIGHTS)].mean()
-            cells["channel weights"] = "-" if np.isnan(lowest) else f"{lowest:.2f} to {highest:.2f}"
+            cells[_WEIGHTS] = "-" if np.isnan(lowest) else f"{lowest:.2f} to {highest:.2f}"
         for dataset, title in papers.items():
             cells[title] = "{:.1f} / {:.1f}".format(*row.paper[dataset]) if dataset in row.paper else "-"
         body.append(cells | {"minutes": f"{own['minutes'].mean():.1f}"})
@@ -104,23 +107,15 @@ def _differences(lines: pd.DataFrame, table: Table, rows: Sequence[Row], papers:
     for row in rows:
         for other in [other for other in rows if other.name in table.compared.get(row.name, ())]:
             difference = (by_seed[row.name] - by_seed[other.name]).dropna()
-            if not difference.empty:
-                cells = {"": f"{row.name} − {other.name}", "difference": mean_and_spread(difference)}
-                cells["each seed"] = ", ".join(f"{value:+.1f}" for value in difference)
-                body.append(cells | {title: _paper_difference(row, other, name) for name, title in papers.items()})
+            if difference.empty:
+                continue
+            cells = {"": f"{row.name} − {other.name}", "difference": mean_and_spread(difference)}
+            cells["each seed"] = ", ".join(f"{value:+.1f}" for value in difference)
+            for dataset, title in papers.items():
+                quoted = dataset in row.paper and dataset in other.paper
+                cells[title] = f"{row.paper[dataset][1] - other.paper[dataset][1]:+.1f}" if quoted else "-"
+            body.append(cells)
     return _grid(body) if body else ""
-
-
-def _paper_difference(row: Row, other: Row, dataset: str) -> str:
-    if dataset not in row.paper or dataset not in other.paper:
-        return "-"
-    return f"{row.paper[dataset][1] - other.paper[dataset][1]:+.1f}"
-
-
-def _made_by(lines: pd.DataFrame) -> str:
-    revisions = joined(re.sub(r"([0-9a-f]{12})[0-9a-f]+", r"`\1`", revision) for revision in lines["revision"])
-    minutes = f"{lines['minutes'].sum():.0f} minutes of training in these rows"
-    return f"Revision {revisions}. Machine: {joined(lines['machine'])}. {minutes}."
 
 
 def _grid(body: Sequence[Mapping[str, str]]) -> str:
@@ -129,17 +124,13 @@ def _grid(body: Sequence[Mapping[str, str]]) -> str:
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
-def _has_weights(lines: pd.DataFrame) -> bool:
-    return bool(lines[list(CHANNEL_WEIGHTS)].notna().any(axis=None))
-
-
 def mean_and_spread(values: pd.Series) -> str:
     """Mean ± sample standard deviation of the values that are not missing."""
     values = values.dropna()
     if values.empty:
         return "-"
-    mean = round(values.mean(), 1) + 0.0  # not -0.0
-    return f"{mean:.1f}" + (f" ± {values.std():.1f}" if len(values) > 1 else "")
+    spread = f" ± {values.std():.1f}" if len(values) > 1 else ""
+    return f"{round(values.mean(), 1) + 0.0:.1f}{spread}"  # + 0.0 turns -0.0 into 0.0
 
 
 def draw(lines: pd.DataFrame, table: Table, dataset: str) -> Figure:

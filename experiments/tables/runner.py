@@ -1,7 +1,4 @@
-"""Runs the steps of a table, one after another or in parallel.
-
-Steps that are done are skipped, and a step that fails does not stop those that do not need it.
-"""
+"""Runs the steps of a table that are not done, one after another or in parallel."""
 
 import fcntl
 import os
@@ -35,15 +32,13 @@ def run(
 ) -> None:
     """Runs the steps that are not done, `jobs` at a time, each as soon as the files that it needs exist.
 
-    A line is printed when a step starts and when it ends; its own output goes to its log. A step that another process
-    is running, of another table or of a killed one, is waited for.
+    A step that another process is running, of another table or of a killed one, is waited for.
 
     Args:
         steps: Steps returned by plan.steps; see check_finished for those that are done.
         after_evaluation: Called when a row was evaluated.
         jobs: Steps at a time.
-        gpus: GPUs as CUDA_VISIBLE_DEVICES names them; concurrent steps are distributed over them. Empty: each step
-            uses the devices that it finds.
+        gpus: GPUs as CUDA_VISIBLE_DEVICES names them, which concurrent steps are distributed over; empty for all.
 
     Raises:
         InputError: Steps failed. Steps that do not need them were run nevertheless.
@@ -69,7 +64,7 @@ def run(
                     elsewhere.add(step)
                     print(f"waiting for {step.name}: another process is running it, {step.log}", flush=True)
             time.sleep(_SECONDS_BETWEEN_POLLS)
-            waiting = [step for step in waiting if step not in elsewhere or not is_done(step)]
+            waiting = [step for step in waiting if not is_done(step)]
             for one in [one for one in running if one.process.poll() is not None]:
                 running.remove(one)
                 print(f"[{total - len(waiting) - len(running)} of {total}] {_outcome(one)}", flush=True)
@@ -146,8 +141,8 @@ def _outcome(one: _Running) -> str:
     code, after = one.process.returncode, f"after {time.time() - one.started:.0f} s"
     if code == 0:
         return f"{one.step.name}: done {after}"
-    reason = (one.step.log.read_text().strip().splitlines() or ["it printed nothing"])[-1]
     if code < 0:
         memory = "; did memory run out?" if code == -signal.SIGKILL else ""
-        reason = f"{one.step.name} was ended by {signal.Signals(-code).name}{memory}"
-    return f"{one.step.name}: FAILED {after}\n{reason}"
+        return f"{one.step.name}: FAILED {after}, ended by {signal.Signals(-code).name}{memory}"
+    last_line = one.step.log.read_text().strip().splitlines()[-1]  # at least the command
+    return f"{one.step.name}: FAILED {after}\n{last_line}"
