@@ -15,6 +15,8 @@ from absl import app, flags, logging
 from lrdnn_base.errors import InputError, Stopped
 from lrdnn_base.options import options_of
 
+flags.disclaim_key_flags()  # flags that define_flags defines belong to its caller, whose --help shows them
+
 _LOG_LEVEL = "TF_CPP_MIN_LOG_LEVEL"
 
 

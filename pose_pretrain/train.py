@@ -2,7 +2,7 @@
 
 runs/NAME/pose/config.json          the network and how it was trained
 runs/NAME/pose/model.weights.h5     the trained weights, there only once training is complete
-runs/NAME/pose/checkpoints/         the newest states, which an interrupted training goes on from
+runs/NAME/pose/checkpoints/         the newest states, which an interrupted training resumes from
 runs/NAME/pose/metrics.csv          the loss and its parts per stage and stream, a line an epoch
 runs/NAME/pose/tensorboard/         the same as curves, with overlays
 """
@@ -18,8 +18,8 @@ import tf_keras as keras
 
 from lrdnn_base.callbacks import Timer
 from lrdnn_base.devices import Runtime
-from lrdnn_base.errors import InputError
 from lrdnn_base.files import write_json
+from lrdnn_base.options import check_options, option
 from lrdnn_base.run_folder import CONFIG_FILE, WEIGHTS_FILE, read_run_json, refuse_other_config, was_started
 from lrdnn_base.schedule import LearningRate
 from lrdnn_base.training_loop import TrainingModel, fit, save_trained, with_synchronized_batch_norms
@@ -41,48 +41,39 @@ _PICTURES = 8
 
 @dataclasses.dataclass(frozen=True)
 class PoseConfig:
-    """A pose network and its training. The paper gives no numbers for this phase.
+    """A pose network and its training. The paper gives no numbers for this phase; crops are OpenPose's 368x368."""
 
-    Attributes:
-        height, width: Size of the crops in pixels; OpenPose's 368.
-        pose_width: Factor on the network's channels; 1 is OpenPose's.
-        imagenet_weights: What VGG-19's part starts from: "imagenet", "none" or a file; needs pose_width 1.
-        epochs: Passes over the training images.
-        batch_size: Images a step.
-        learning_rate, decay: Adam's rate, and its factor after every epoch, as in the paper's other phases.
-        sigma: Of the confidence maps' Gaussians in pixels; None is pipeline.default_sigma.
-        limb_width: Half the width of limbs in the affinity maps, in cells.
-        rotation: The most that training crops are turned either way, in degrees; OpenPose's 40.
-        seed: Of weights, shuffling and augmentation.
-    """
-
-    height: int = 368
-    width: int = 368
-    pose_width: float = 1.0
-    imagenet_weights: str = "imagenet"
-    epochs: int = 40
-    batch_size: int = 16
-    learning_rate: float = 1e-4
-    decay: float = 0.96
-    sigma: float | None = None
-    limb_width: float = 1.0
-    rotation: float = 40.0
-    seed: int = 0
+    height: int = option(368, "Height of the crops in pixels, a multiple of 8.")
+    width: int = option(368, "Width of the crops in pixels, a multiple of 8.")
+    pose_width: float = option(1.0, "Factor on the network's channels: 1 is OpenPose's, less is for small machines.")
+    imagenet_weights: str = option(
+        "imagenet", "Weights that VGG-19's part starts from: imagenet, none, or a file; they need --pose_width=1."
+    )
+    epochs: int = option(40, "Passes over the training images.", above=0)
+    batch_size: int = option(16, "Images per step, over all devices together.", above=0)
+    learning_rate: float = option(1e-4, "Adam's learning rate in the first epoch.", above=0)
+    decay: float = option(0.96, "Factor on the learning rate after every epoch.", above=0)
+    sigma: float | None = option(
+        None,
+        "Sigma of the confidence maps' Gaussians in pixels. Default: 7 at 368 pixels, in proportion elsewhere, at "
+        "least 6.",
+        above=0,
+    )
+    limb_width: float = option(1.0, "Half the width of limbs in the affinity maps, in map cells.", above=0)
+    rotation: float = option(40.0, "Largest rotation of training crops in either direction, in degrees.")
+    seed: int = option(0, "Seed of initial weights, shuffling and augmentation.")
 
     def __post_init__(self):
-        for field in ("epochs", "batch_size", "learning_rate", "decay", "limb_width", "sigma"):
-            value = getattr(self, field)
-            if value is not None and not value > 0:
-                raise InputError(f"{field}={value} must be above 0")
+        check_options(self)
 
 
 def pretrain(
     dataset: PoseDataset, run_dir: str | os.PathLike, config: PoseConfig, runtime: Runtime | None = None
 ) -> keras.Model:
-    """Trains the pose network and leaves it in run_dir/pose; goes on where an earlier call was cut off.
+    """Trains the pose network and leaves it in run_dir/pose; an interrupted training resumes.
 
     Args:
-        dataset: Of read_pose_dataset.
+        dataset: Dataset returned by `pose_pretrain.pipeline.read_pose_dataset`.
         run_dir: The run, such as runs/NAME.
         config: The network and its training.
         runtime: How it runs: devices, XLA, traces, checkpoints.
@@ -91,8 +82,8 @@ def pretrain(
         The trained network, for input of config's size.
 
     Raises:
-        InputError: run_dir holds a network of another config, VGG-19's weights cannot be had, or the loss
-            stops being a number.
+        InputError: run_dir holds a network of another config, VGG-19's weights cannot be fetched or read, or the loss
+            stops being finite.
         Stopped: SIGTERM or Ctrl-C; the state is saved first.
     """
     runtime = runtime or Runtime()
@@ -195,7 +186,7 @@ def _for_fit(images: tf.Tensor, maps: dict[str, tf.Tensor]) -> tuple[tf.Tensor, 
 
 
 class _Overlays(keras.callbacks.Callback):
-    """Maps and keypoints of a few people in TensorBoard, from time to time."""
+    """Maps and keypoints of a few people in TensorBoard, at most once a minute."""
 
     def __init__(self, dataset: PoseDataset, config: PoseConfig, folder: pathlib.Path):
         super().__init__()

@@ -11,7 +11,7 @@ SHARED_DATA = pathlib.Path(__file__).resolve().parents[2] / "shared" / "data"
 
 @pytest.fixture(scope="session")
 def shared_data() -> pathlib.Path:
-    """The folder with the published attribute labels and four real COCO images, or a skip that says so."""
+    """The folder with the published attribute labels and four real COCO images, or a skip with the reason."""
     if not SHARED_DATA.is_dir():
         pytest.skip("real label and image files are not here: ../shared/data is missing")
     return SHARED_DATA

@@ -30,7 +30,7 @@ from lrdnn_tf.config import BACKBONES, ModelConfig, TrainingConfig
 from lrdnn_tf.data.dataset import Dataset, read_dataset
 from lrdnn_tf.data.pipeline import training_batches
 from lrdnn_tf.model.lrdnn import EMBEDDING, build_model
-from lrdnn_tf.training.phases import PHASES
+from lrdnn_tf.phases import PHASES
 from lrdnn_tf.training.train_phase import compile_model
 
 FLAGS = flags.FLAGS

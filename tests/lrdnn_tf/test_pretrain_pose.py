@@ -1,4 +1,4 @@
-"""The binary, as people run it."""
+"""The command-line tool for pose pretraining."""
 
 import subprocess
 import sys

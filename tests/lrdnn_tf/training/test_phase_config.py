@@ -7,7 +7,10 @@ from lrdnn_base.errors import InputError
 from lrdnn_tf import runs
 from lrdnn_tf.config import ModelConfig, TrainingConfig
 from lrdnn_tf.model.lrdnn import POSE_BRANCH, build_model
-from lrdnn_tf.training.phases import load_start_weights, phase_config, starts_from
+from lrdnn_tf.phases import starts_from
+from lrdnn_tf.train import train
+from lrdnn_tf.training.phase_config import phase_config
+from lrdnn_tf.training.start_weights import load_start_weights
 from lrdnn_tf.training.train_phase import train_phase
 from pose_pretrain.network import build_pose_network, save_pose_network
 
@@ -33,7 +36,7 @@ def test_the_order_of_the_phases():
 
 
 def test_attributes_inherits_the_network_and_takes_over_its_weights(tiny_dataset, run_dir):
-    config = phase_config("attributes", tiny_dataset, run_dir, True, {"bilinear_dim": 64})
+    config = phase_config("attributes", tiny_dataset, run_dir, True, {})
     assert (config.backbone, config.height, config.width) == ("small", 64, 32)
     assert config.attributes == tiny_dataset.attributes
     model = build_model(config)
@@ -86,3 +89,38 @@ def test_the_papers_schedule_and_input_are_the_defaults(tiny_dataset, tmp_path):
     assert config == ModelConfig(identities=8, height=256, width=128, backbone="resnet50", pose_maps="none")
     training = TrainingConfig(epochs=100)
     assert (training.learning_rate, training.decay, training.batch_size) == (1e-4, 0.96, 32)
+
+
+@pytest.mark.parametrize(
+    ("phase", "option"),
+    [
+        *((phase, option) for phase in ("identity", "attributes") for option in (
+            {"pose_maps": "both"}, {"fuse": "maps"}, {"bilinear_dim": 64}, {"bilinear_seed": 0},
+            {"bilinear_method": "fft"}, {"channel_parse": True}, {"channel_parse_reduction": 4}, {"freeze_pose": True},
+            {"pose_dir": "pose"},
+        )),
+        *((phase, {"imagenet_weights": "none"}) for phase in ("attributes", "fusion")),
+        *(("identity", option) for option in ({"attribute_weight": 1.0}, {"attributes": True}, {"start_from": "run"})),
+    ],
+)  # fmt: skip
+def test_an_option_without_effect_is_refused(tiny_dataset, run_dir, phase, option):
+    (name,) = option
+    with pytest.raises(InputError, match=f"--{name} has no effect in the {phase} phase, only in .*: leave it out"):
+        train(phase, run_dir, tiny_dataset.path, **option)
+
+
+def test_imagenet_weights_of_a_backbone_without_any_are_refused(tiny_dataset, tmp_path):
+    with pytest.raises(InputError, match="--imagenet_weights: there are none for --backbone=small"):
+        train("identity", tmp_path, tiny_dataset.path, backbone="small", imagenet_weights="imagenet")
+
+
+def test_an_option_that_does_not_exist_is_named(tiny_dataset, tmp_path):
+    with pytest.raises(InputError, match="no option learning_rates"):
+        train("identity", tmp_path, tiny_dataset.path, learning_rates=1)
+
+
+def test_a_notebook_trains_with_plain_arguments(tiny_dataset, tmp_path):
+    options = SMALL | {"epochs": 1, "batch_size": 8, "projector_images": 0, "evaluate_every": 1}
+    weights = train("identity", tmp_path, tiny_dataset.path, **options)
+    assert weights == runs.weights_path(tmp_path, "identity") and weights.is_file()
+    assert (tmp_path / "identity/best.weights.h5").is_file()
