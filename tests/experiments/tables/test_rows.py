@@ -11,6 +11,9 @@ from experiments.tables import plan
 from experiments.tables.options import EXPERIMENTS, Options
 from experiments.tables.rows import DATASETS, DUKEMTMC, LRDNN, MARKET1501, RENDERED, chosen, effective, variant
 from lrdnn_base.errors import InputError
+from lrdnn_base.options import options_of
+from lrdnn_tf.config import ModelConfig, TrainingConfig
+from lrdnn_tf.train import PhaseOptions
 
 PARSE_ALL = """
 import json, runpy, sys
@@ -24,26 +27,12 @@ for arguments in json.load(sys.stdin):
     values.append({name: flags.FLAGS[name].value for name in ("epochs", "learning_rate", "decay")})
 print(json.dumps(values))
 """
-# The flags that have an effect in some phases only; backbone and input size are decided by the first phase.
-PHASES = {
-    "pose_maps": ("fusion",),
-    "channel_parse": ("fusion",),
-    "channel_parse_reduction": ("fusion",),
-    "fuse": ("fusion",),
-    "bilinear_dim": ("fusion",),
-    "bilinear_seed": ("fusion",),
-    "bilinear_method": ("fusion",),
-    "freeze_pose": ("fusion",),
-    "pose_dir": ("fusion",),
-    "attributes": ("attributes", "fusion"),
-    "attribute_weight": ("attributes", "fusion"),
-    "start_from": ("attributes", "fusion"),
-    "imagenet_weights": ("identity",),
-    "backbone": ("identity",),
-    "last_stride": ("identity",),
-    "height": ("identity",),
-    "width": ("identity",),
-}
+# The phases in which a flag has an effect. Backbone and input size are decided by the first phase.
+ONLY_IN = {
+    **{field.name: field.metadata["only_in"] for config in (ModelConfig, TrainingConfig, PhaseOptions)
+       for field in options_of(config)},
+    **{name: ("identity",) for name in ("backbone", "last_stride", "height", "width")},
+}  # fmt: skip
 
 
 def options(dataset: str) -> Options:
@@ -90,7 +79,7 @@ def test_no_row_has_a_flag_without_effect_in_its_phase(dataset, tables):
         names = {flag.removeprefix("--").partition("=")[0] for flag in given if flag.startswith("--")}
         (phase,) = (setting.removeprefix("--phase=") for setting in step.settings if setting.startswith("--phase="))
         assert phase == step.done.parent.name
-        assert {name for name in names if phase not in PHASES.get(name, {phase})} == set(), step.name
+        assert not [name for name in names if ONLY_IN.get(name) and phase not in ONLY_IN[name]], step.name
 
 
 def test_every_flag_file_is_used_and_says_what_to_expect(tables):
