@@ -15,7 +15,6 @@ from lrdnn_base.errors import InputError
 from pose_pretrain.network import STAGES, build_pose_network, load_pose_network, read_pose_width, save_pose_network
 
 DAMAGES = ("shuffled", "last_stage")
-_LAST_STAGE = f"pose_stage{STAGES}_"
 
 
 def damage_pose(pose_dir: str | os.PathLike, damage: str, out_dir: str | os.PathLike, seed: int = 0) -> None:
@@ -42,7 +41,7 @@ def damage_pose(pose_dir: str | os.PathLike, damage: str, out_dir: str | os.Path
         keras.utils.set_random_seed(seed)
         initial = build_pose_network(None, None, pose_width)
         for layer in network.layers:
-            if layer.name.startswith(_LAST_STAGE):
+            if layer.name.startswith(f"pose_stage{STAGES}_"):
                 layer.set_weights(initial.get_layer(layer.name).get_weights())
     save_pose_network(network, out_dir, {"pose_width": pose_width, "damage": damage, "of": os.fspath(pose_dir)})
 

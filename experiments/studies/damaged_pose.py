@@ -1,8 +1,4 @@
-"""Whether channel parsing compensates for a bad pose network: python -m experiments.studies.damaged_pose --dataset=...
-
-The pose branch is frozen (--freeze_pose), since the fusion phase would otherwise repair it. The last rows show by how
-much it does: there the pose branch is fine-tuned with the rest of the network.
-"""
+"""Whether channel parsing mitigates a bad pose branch: python -m experiments.studies.damaged_pose --dataset=..."""
 
 from experiments.tables import command
 from experiments.tables.rows import B_A, LRDNN, WITHOUT_CPB, Table, variant

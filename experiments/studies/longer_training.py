@@ -1,8 +1,4 @@
-"""Whether later rows are better because they train longer: python -m experiments.studies.longer_training --dataset=...
-
-Each phase adds its epochs to those before it. The controls continue for as long, without what the later row adds. Their
-learning rate decays over one long phase; that of LRDNN is reset at the start of the fusion phase.
-"""
+"""Whether later rows gain by training longer: python -m experiments.studies.longer_training --dataset=..."""
 
 from experiments.tables import command
 from experiments.tables.rows import B_A, LRDNN, B, Row, Table

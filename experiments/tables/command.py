@@ -11,11 +11,12 @@ from absl import flags
 
 from experiments.tables import page, plan, runner
 from experiments.tables.measured import measured
-from experiments.tables.options import Options
+from experiments.tables.plan import Options
 from experiments.tables.rows import Table, chosen
 from lrdnn_base import command
 from lrdnn_base.errors import InputError
 from lrdnn_tf.data.dataset import read_dataset, training_images_hash
+from pose_pretrain.network import load_pose_network
 from pose_pretrain.pipeline import read_pose_dataset
 
 
@@ -29,7 +30,7 @@ def run(table: Table) -> None:
 def _main(table: Table) -> None:
     options = Options(**command.read_flags(Options))
     if not options.dry_run:
-        print(make(table, options, _visible(options.gpus.split(",") if options.gpus else [], options.jobs)))
+        print(make(table, options, _visible(options.gpus.replace(",", " ").split(), options.jobs)))
         return
     for step in plan.steps(chosen(table, options.rows), options.seed_list, options):
         print(f"{'# done: ' if plan.is_done(step) else ''}python -m {shlex.join(step.command)}")
@@ -47,18 +48,23 @@ def make(table: Table, options: Options, gpus: Sequence[str] = ()) -> pathlib.Pa
         Path of the page.
 
     Raises:
-        InputError: A row does not exist; data_dir holds no dataset, or another one; a pose network is missing; a run
-            was made with other settings; a step failed.
+        InputError: A row, the dataset or a pose network is missing; a run was made with other settings; a step failed.
         Stopped: See runner.run.
     """
-    rows, seeds = chosen(table, options.rows), options.seed_list
-    options = dataclasses.replace(options, images=_training_images(options))
-    steps = plan.steps(rows, seeds, options)
+    rows, dataset = chosen(table, options.rows), read_dataset(options.data_dir)
+    if dataset.name != options.dataset:
+        raise InputError(
+            f"{options.data_dir} holds {dataset.name!r}, not {options.dataset!r}: "
+            f"give another --data_dir, or convert it with --name={options.dataset}"
+        )
+    options = dataclasses.replace(options, images=training_images_hash(dataset))
+    steps = plan.steps(rows, options.seed_list, options)
     if any(step.name == "pose" and not plan.is_done(step) for step in steps):
         if not options.pose_data_dir:
             raise InputError("fusions need a pose network: --pose_dir, or --pose_data_dir to train one on")
         read_pose_dataset(options.pose_data_dir)
-    runner.check_needs(steps)
+    if options.pose_dir and any(row.phase == "fusion" for row in rows):
+        load_pose_network(options.pose_dir, None, None)  # raises if it cannot be used
     runner.check_finished(plan.steps(table.rows, _all_seeds(options), options))
 
     def write_page() -> pathlib.Path:
@@ -67,16 +73,6 @@ def make(table: Table, options: Options, gpus: Sequence[str] = ()) -> pathlib.Pa
 
     runner.run(steps, write_page, options.jobs or max(1, len(gpus)), gpus)
     return write_page()
-
-
-def _training_images(options: Options) -> str:
-    dataset = read_dataset(options.data_dir)
-    if dataset.name != options.dataset:
-        raise InputError(
-            f"{options.data_dir} holds {dataset.name!r}, not {options.dataset!r}: "
-            f"give another --data_dir, or convert it with --name={options.dataset}"
-        )
-    return training_images_hash(dataset)
 
 
 def _all_seeds(options: Options) -> list[int]:

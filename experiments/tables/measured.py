@@ -1,12 +1,12 @@
 """What was measured: scores, channel weights and training time of every row and seed, read from its run."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 import pandas as pd
 
 from experiments.tables import plan
-from experiments.tables.options import Options
+from experiments.tables.plan import Options
 from experiments.tables.rows import Row
 from lrdnn_base.run_folder import CONFIG_FILE, ENVIRONMENT_FILE, read_run_json
 
@@ -45,18 +45,15 @@ def _line(row: Row, seed: int, options: Options) -> dict[str, object]:
     percent = {column: None if scores[key] is None else 100 * scores[key] for column, key in SCORES.items()}
     if read_run_json(folder / CONFIG_FILE)["training"]["attribute_weight"] == 0:
         percent["attributes"] = None  # the heads were not trained
+    weights = [weight for maps in (scores.get("channel_weights") or {}).values() for weight in maps.values()]
     return {
         "row": row.name,
         "seed": seed,
         **percent,
-        **_channel_weights(scores),
+        "lowest channel weight": min(weights, default=None),
+        "highest channel weight": max(weights, default=None),
         "minutes": pd.read_csv(folder / "metrics.csv")["seconds"].sum() / 60,
         "revision": joined(start["git_revision"] for start in starts),
         "machine": joined(start["machine"] for start in starts),
         "command": starts[-1]["command"],
     }
-
-
-def _channel_weights(scores: Mapping[str, object]) -> dict[str, float]:
-    weights = [weight for maps in (scores.get("channel_weights") or {}).values() for weight in maps.values()]
-    return dict(zip(CHANNEL_WEIGHTS, (min(weights), max(weights)), strict=True)) if weights else {}

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from experiments.tables import plan
 from experiments.tables.measured import CHANNEL_WEIGHTS, SCORES, joined
-from experiments.tables.options import Options
+from experiments.tables.plan import Options
 from experiments.tables.rows import DATASETS, RENDERED, Row, Table
 from lrdnn_base.files import replacing, write_text
 
@@ -19,29 +19,18 @@ _TITLES = {"market1501": "Market-1501", "dukemtmc": "DukeMTMC-reID", "rendered":
 _BY_HAND, _DIFFERENCES, _OTHERS, _MADE = (
     "## What it shows", "## Differences in mAP", "## Others", "## How it was made",
 )  # fmt: skip
-_LEGEND = (
-    "In percent, mean ± standard deviation over the seeds, which share one pose network; minutes are those of the "
-    "row's own phase."
-)
-_LEGEND_WEIGHTS = (
-    " Channel weights: the lowest and the highest that the channel parse block gives a pose map, from 0 to 1; it "
-    "starts at 0.5."
-)
+_LEGEND = "In percent, mean ± standard deviation over seeds, which share one pose network; minutes of the row's phase."
+_LEGEND_WEIGHTS = " Channel weights: lowest and highest mean weight of a pose map, from 0 to 1; they start at 0.5."
 _LEGEND_PAPER = " The paper's columns (rank-1 / mAP) are copied from the paper, not measured here."
 _WEIGHTS = "channel weights"
 _COLOUR, _GRAY = "#0f766e", "#5b6776"
 
 
 def write(lines: pd.DataFrame, table: Table, options: Options, command: str) -> pathlib.Path:
-    """Writes NAME_DATASET.csv, .md and .png. The section "## What it shows" of an existing page is kept.
+    """Writes NAME_DATASET.csv, .md and .png, and returns the path of the page, .md.
 
-    Args:
-        lines: Lines returned by measured, at least one.
-        table, options: The table and its options.
-        command: The command that makes the table.
-
-    Returns:
-        Path of the page.
+    The section "## What it shows" of an existing page is kept. `lines` are those returned by measured, at least one;
+    `command` is the command that makes the table.
     """
     page = pathlib.Path(options.results_dir) / f"{table.name}_{options.dataset}.md"
     page.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""The steps of a row: the commands that train and evaluate it, in their order, and the folders that they write.
+"""The steps of a row: the commands that train and evaluate it, their options, and the folders that they write.
 
 OUT/pose/                       the pose network, unless --pose_dir names one; OUT/shuffled/ ... are corrupted copies
 OUT/seed0/ROW/PHASE/            the phase that the row trains, as lrdnn_tf.train leaves it
@@ -8,16 +8,58 @@ OUT/logs/                       the output and the settings of every step
 Tables that share OUT share the rows that they have in common. All seeds share one pose network.
 """
 
+import dataclasses
 import os
 import pathlib
+import re
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from experiments.tables.options import EXPERIMENTS, Options
-from experiments.tables.rows import SIZES, Row, effective
+from experiments.tables.rows import DATASETS, SIZES, Row, effective
+from lrdnn_base.errors import InputError
+from lrdnn_base.options import check_options, option
 from lrdnn_base.run_folder import WEIGHTS_FILE
 
 SUMMARY = "summary.json"
+EXPERIMENTS = pathlib.Path(__file__).resolve().parents[1]
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """What a table is made from, where it goes, and how its steps run. Lists are separated by commas."""
+
+    dataset: str = option(help="The dataset. It decides the schedules, experiments/paper/SIZE.", choices=DATASETS)
+    data_dir: str = option(help="Folder of that dataset, as data_prep converted it.")
+    seeds: str = option("0,1,2", "Seeds of the trainings.")
+    rows: str | None = option(None, "Names of the rows to make. Default: all.")
+    out_dir: str | None = option(None, "Folder of the runs, which tables share. Default: runs/paper/DATASET.")
+    pose_dir: str | None = option(None, "A trained pose network, such as runs/NAME/pose.")
+    pose_data_dir: str | None = option(None, "Without --pose_dir: the pose dataset to train a pose network on.")
+    results_dir: str = option(str(EXPERIMENTS / "results"), "Folder of the page, the CSV file and the plot.")
+    jobs: int | None = option(None, "Steps at a time. Default: one, or one for each of --gpus.", at_least=1)
+    gpus: str = option("", "GPUs to distribute the steps over, such as 0,1,2,3.")
+    dry_run: bool = option(False, "Only print the commands.")
+    images: str = ""  # not a flag: training_images_hash of the dataset in data_dir
+
+    def __post_init__(self):
+        check_options(self)
+        if not re.fullmatch(r"\d+(, *\d+)*", self.seeds):
+            raise InputError(f"--seeds={self.seeds}: expected whole numbers, such as 0,1,2")
+
+    @property
+    def seed_list(self) -> list[int]:
+        """The seeds, each once."""
+        return list(dict.fromkeys(map(int, self.seeds.split(","))))
+
+    @property
+    def runs(self) -> pathlib.Path:
+        """Folder of all runs."""
+        return pathlib.Path(self.out_dir or f"runs/paper/{self.dataset}")
+
+    @property
+    def pose_network(self) -> pathlib.Path:
+        """Folder of the pose network: the given one, or the one that a step trains."""
+        return pathlib.Path(self.pose_dir or self.runs / "pose")
 
 
 class Step(NamedTuple):
@@ -77,7 +119,7 @@ def evaluation(row: Row, seed: int, options: Options) -> Step:
     own = run_dir(row, seed, options)
     command = ("lrdnn_tf.evaluate", f"--run_dir={own}", f"--data_dir={options.data_dir}", f"--phases={row.phase}")
     command += (f"--report_dir={own / 'report'}",)
-    log = _log(f"seed{seed}_{own.name}_report", options)
+    log = options.runs / "logs" / f"seed{seed}_{own.name}_report.log"
     return Step(command, own / "report" / SUMMARY, log, (weights(row, seed, options),))
 
 
@@ -97,7 +139,7 @@ def _of_row(row: Row, seed: int, options: Options) -> Iterator[Step]:
         command.append(f"--pose_dir={pose_dir}")
         needs.append(pose_dir / WEIGHTS_FILE)
         settings.append(f"pose network {options.pose_network}")
-    log = _log(f"seed{seed}_{own.name}", options)
+    log = options.runs / "logs" / f"seed{seed}_{own.name}.log"
     yield Step(tuple(command), weights(row, seed, options), log, tuple(needs), tuple(settings))
     yield evaluation(row, seed, options)
 
@@ -110,16 +152,12 @@ def _pose_steps(row: Row, options: Options) -> Iterator[Step]:
         file = _flag_file("pose", options)
         command = ("lrdnn_tf.pretrain_pose", f"--flagfile={file}", f"--run_dir={options.runs}")
         command += (f"--data_dir={options.pose_data_dir or 'POSE_DATASET'}",)
-        yield Step(command, trained, _log("pose", options), (), tuple(_read(file)))
+        yield Step(command, trained, options.runs / "logs" / "pose.log", (), tuple(_read(file)))
     if row.pose != "pose":
         damage = f"--damage={row.pose}"
         command = ("experiments.damage_pose", damage, f"--pose_dir={pose_dir}", f"--out_dir={out_dir}")
-        settings = (damage, f"pose network {pose_dir}")
-        yield Step(command, out_dir / WEIGHTS_FILE, _log(row.pose, options), (trained,), settings)
-
-
-def _log(name: str, options: Options) -> pathlib.Path:
-    return options.runs / "logs" / f"{name}.log"
+        log = options.runs / "logs" / f"{row.pose}.log"
+        yield Step(command, out_dir / WEIGHTS_FILE, log, (trained,), (damage, f"pose network {pose_dir}"))
 
 
 def _flags(row: Row, options: Options) -> list[str]:

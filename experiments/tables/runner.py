@@ -8,7 +8,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
 
 from experiments.tables.plan import SUMMARY, Step, is_done, newer_needs
 from lrdnn_base.errors import InputError, Stopped
@@ -17,18 +16,8 @@ _SECONDS_BETWEEN_POLLS = 0.2
 _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
-class _Running(NamedTuple):
-    step: Step
-    process: subprocess.Popen
-    slot: int
-    started: float
-
-
 def run(
-    steps: Sequence[Step],
-    after_evaluation: Callable[[], object] = lambda: None,
-    jobs: int = 1,
-    gpus: Sequence[str] = (),
+    steps: Sequence[Step], report: Callable[[], object] = lambda: None, jobs: int = 1, gpus: Sequence[str] = ()
 ) -> None:
     """Runs the steps that are not done, `jobs` at a time, each as soon as the files that it needs exist.
 
@@ -36,7 +25,7 @@ def run(
 
     Args:
         steps: Steps returned by plan.steps; see check_finished for those that are done.
-        after_evaluation: Called when a row was evaluated.
+        report: Called when a row was evaluated.
         jobs: Steps at a time.
         gpus: GPUs as CUDA_VISIBLE_DEVICES names them, which concurrent steps are distributed over; empty for all.
 
@@ -45,38 +34,42 @@ def run(
         Stopped: SIGTERM, SIGHUP or Ctrl-C arrived; the running steps were terminated, and the trainings saved.
     """
     waiting = [step for step in steps if not is_done(step)]
-    total, running, failed, elsewhere, signals = len(waiting), [], [], set(), []
+    total, failed, elsewhere, signals = len(waiting), [], set(), []
+    running = {}  # step, process and start time by slot
     handlers = {number: signal.signal(number, lambda number, _: signals.append(number)) for number in _STOP_SIGNALS}
     try:
         while waiting or running:
             if signals:
                 raise Stopped(signals[0], "stopped: rerun the same command to resume")
-            missing = {step.done for step in [*waiting, *failed, *(one.step for one in running)]}
+            missing = {step.done for step in [*waiting, *failed, *(step for step, _, _ in running.values())]}
             ready = [step for step in waiting if not missing.intersection(step.needs)]
             if not running and not ready:  # the steps that are left need one that failed
                 break
             for step in ready:
-                free = set(range(jobs)) - {one.slot for one in running}
+                free = set(range(jobs)) - running.keys()
                 if free and (process := _start(step, min(free), jobs, gpus)):
                     waiting.remove(step)
-                    running.append(_Running(step, process, min(free), time.time()))
+                    running[min(free)] = step, process, time.time()
                 elif free and step not in elsewhere:
                     elsewhere.add(step)
                     print(f"waiting for {step.name}: another process is running it, {step.log}", flush=True)
             time.sleep(_SECONDS_BETWEEN_POLLS)
             waiting = [step for step in waiting if not is_done(step)]
-            for one in [one for one in running if one.process.poll() is not None]:
-                running.remove(one)
-                print(f"[{total - len(waiting) - len(running)} of {total}] {_outcome(one)}", flush=True)
-                if one.process.returncode:
-                    failed.append(one.step)
-                elif one.step.done.name == SUMMARY:
-                    after_evaluation()
+            for slot, (step, process, started) in list(running.items()):
+                if (code := process.poll()) is None:
+                    continue
+                del running[slot]
+                count, seconds = total - len(waiting) - len(running), time.time() - started
+                print(f"[{count} of {total}] {step.name}: {_outcome(step, code, seconds)}", flush=True)
+                if code:
+                    failed.append(step)
+                elif step.done.name == SUMMARY:
+                    report()
     finally:
-        for one in running:
-            one.process.terminate()
-        for one in running:
-            one.process.wait()
+        for _, process, _ in running.values():
+            process.terminate()
+        for _, process, _ in running.values():
+            process.wait()
         for number, handler in handlers.items():
             signal.signal(number, handler)
     if failed:
@@ -106,14 +99,6 @@ def check_finished(steps: Sequence[Step]) -> None:
                 raise InputError(f"{folder} is older than {need}, which it starts from: delete {folder}")
 
 
-def check_needs(steps: Sequence[Step]) -> None:
-    """Raises an InputError if a step needs a file that does not exist and that no step makes."""
-    made = {step.done for step in steps}
-    for step in steps:
-        if absent := [path for path in step.needs if path not in made and not path.is_file()]:
-            raise InputError(f"{absent[0]} does not exist, and {step.name} needs it")
-
-
 def _start(step: Step, slot: int, jobs: int, gpus: Sequence[str]) -> subprocess.Popen | None:
     """Starts a step; None if another process is running it."""
     environment = dict(os.environ)
@@ -136,13 +121,11 @@ def _start(step: Step, slot: int, jobs: int, gpus: Sequence[str]) -> subprocess.
         return subprocess.Popen(command, stdout=log, stderr=log, env=environment, start_new_session=True)
 
 
-def _outcome(one: _Running) -> str:
+def _outcome(step: Step, code: int, seconds: float) -> str:
     """Whether a step succeeded; otherwise also the last line that it printed, or the signal that ended it."""
-    code, after = one.process.returncode, f"after {time.time() - one.started:.0f} s"
     if code == 0:
-        return f"{one.step.name}: done {after}"
+        return f"done after {seconds:.0f} s"
     if code < 0:
         memory = "; did memory run out?" if code == -signal.SIGKILL else ""
-        return f"{one.step.name}: FAILED {after}, ended by {signal.Signals(-code).name}{memory}"
-    last_line = one.step.log.read_text().strip().splitlines()[-1]  # at least the command
-    return f"{one.step.name}: FAILED {after}\n{last_line}"
+        return f"FAILED after {seconds:.0f} s, ended by {signal.Signals(-code).name}{memory}"
+    return f"FAILED after {seconds:.0f} s\n{step.log.read_text().strip().splitlines()[-1]}"

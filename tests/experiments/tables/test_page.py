@@ -11,7 +11,7 @@ from experiments.table2 import TABLE as TABLE2
 from experiments.table3 import TABLE as TABLE3
 from experiments.tables import page, plan
 from experiments.tables.measured import measured
-from experiments.tables.options import Options
+from experiments.tables.plan import Options
 from experiments.tables.rows import DUKEMTMC, LRDNN, MARKET1501, RENDERED, B
 from lrdnn_tf.config import ModelConfig, TrainingConfig, to_json
 

@@ -8,7 +8,7 @@ from experiments.studies.channel_parse_reduction import TABLE as REDUCTIONS
 from experiments.studies.damaged_pose import TABLE as DAMAGED
 from experiments.table3 import TABLE as TABLE3
 from experiments.tables import plan
-from experiments.tables.options import Options
+from experiments.tables.plan import Options
 from experiments.tables.rows import DATASETS, DUKEMTMC, LRDNN, MARKET1501, RENDERED, WITHOUT_CPB, B
 
 OPTIONS = Options(dataset=RENDERED, data_dir="data", out_dir="out", pose_data_dir="poses")

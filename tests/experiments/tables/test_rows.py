@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from experiments.tables import plan
-from experiments.tables.options import EXPERIMENTS, Options
+from experiments.tables.plan import EXPERIMENTS, Options
 from experiments.tables.rows import DATASETS, DUKEMTMC, LRDNN, MARKET1501, RENDERED, chosen, effective, variant
 from lrdnn_base.errors import InputError
 from lrdnn_base.options import options_of

@@ -190,11 +190,3 @@ def test_retrained_weights_are_evaluated_again_and_not_built_on(step):
         runner.check_finished([weights, report, later])
     weights.done.unlink()
     assert not is_done(report)
-
-
-def test_a_file_that_no_step_makes_must_exist(step):
-    given = step("given")
-    with pytest.raises(InputError, match="given does not exist, and row needs it"):
-        runner.check_needs([step("row", (given,))])
-    given.done.touch()
-    runner.check_needs([step("row", (given,))])

@@ -12,7 +12,7 @@ import pytest
 from experiments.table4 import TABLE
 from experiments.tables import plan
 from experiments.tables.command import make
-from experiments.tables.options import Options
+from experiments.tables.plan import Options
 from lrdnn_base.errors import InputError
 
 SIZE = "--height=64 --width=32 --batch_size=8 --epochs=1"

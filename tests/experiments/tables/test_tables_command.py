@@ -1,10 +1,12 @@
 import subprocess
 import sys
+import types
 
 import pytest
 
+from experiments.table4 import TABLE as TABLE4
 from experiments.tables import command
-from experiments.tables.options import Options
+from experiments.tables.plan import Options
 from lrdnn_base.errors import InputError
 
 
@@ -47,6 +49,18 @@ def test_seeds_are_numbers_each_once():
 def test_no_steps_at_a_time_are_refused():
     with pytest.raises(InputError, match="jobs=0 must be at least 1"):
         options(jobs=0)
+
+
+def test_a_pose_network_that_cannot_be_used_is_refused_before_any_training(monkeypatch, tmp_path):
+    monkeypatch.setattr(command, "read_dataset", lambda path: types.SimpleNamespace(name="rendered"))
+    monkeypatch.setattr(command, "training_images_hash", lambda dataset: "images")
+    (tmp_path / "pose").mkdir()
+    chosen = {"out_dir": str(tmp_path / "out")}
+    with pytest.raises(InputError, match=r"no pose network in .*pose \(config.json is missing\)"):
+        command.make(TABLE4, options(**chosen, pose_dir=str(tmp_path / "pose")))
+    with pytest.raises(InputError, match="fusions need a pose network: --pose_dir, or --pose_data_dir to train one on"):
+        command.make(TABLE4, options(**chosen))
+    assert not (tmp_path / "out").exists()
 
 
 def test_the_page_includes_seeds_of_earlier_calls(tmp_path):
