@@ -55,7 +55,7 @@ def written(table, options, seeds=(0, 2)) -> str:
     return page.write(lines, table, options, "python -m experiments.x").read_text()
 
 
-def test_the_page_gives_mean_spread_differences_and_the_papers_numbers(options, tmp_path):
+def test_the_page_gives_means_spreads_differences_and_the_papers_scores(options, tmp_path):
     for row in (B, LRDNN):
         for seed in (0, 2):
             pretend(row, seed, options)
@@ -77,7 +77,7 @@ def test_the_page_gives_mean_spread_differences_and_the_papers_numbers(options, 
     assert not list((tmp_path / "results").glob("writing.*"))
 
 
-def test_what_a_person_wrote_into_the_page_stays(options, tmp_path):
+def test_the_section_written_by_hand_is_kept(options, tmp_path):
     pretend(LRDNN, 0, options)
     text = written(TABLE3, options)
     page_file = tmp_path / "results/table3_rendered.md"
@@ -95,7 +95,7 @@ def test_a_study_quotes_nothing(options, tmp_path):
     assert "the paper" not in written(table, options).lower().replace("experiments/paper", "")
 
 
-def test_a_real_dataset_stands_beside_its_own_column(options, tmp_path):
+def test_a_real_dataset_is_compared_with_its_own_scores(options, tmp_path):
     duke = dataclasses.replace(options, dataset=DUKEMTMC)
     pretend(LRDNN, 0, duke)
     text = written(TABLE2, duke, seeds=(0,))
@@ -106,7 +106,7 @@ def test_a_real_dataset_stands_beside_its_own_column(options, tmp_path):
     assert pathlib.Path(tmp_path / "results/table2_dukemtmc.csv").is_file()
 
 
-def test_scores_of_weights_that_are_gone_or_newer_are_left_out(options):
+def test_scores_of_missing_or_retrained_weights_are_left_out(options):
     for row in (B, LRDNN):
         pretend(row, 0, options)
     plan.weights(B, 0, options).unlink()
