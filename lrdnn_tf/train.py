@@ -15,6 +15,7 @@ from lrdnn_base.options import check_options, option, options_of
 from lrdnn_tf import runs
 from lrdnn_tf.config import ModelConfig, TrainingConfig
 from lrdnn_tf.data.dataset import read_dataset
+from lrdnn_tf.data.split import read_split
 from lrdnn_tf.evaluation.retrieval import project_gallery, retrieval_scores
 from lrdnn_tf.model.main_branch import takes_imagenet_weights
 from lrdnn_tf.phases import ATTRIBUTES, FUSION, PHASES
@@ -92,6 +93,7 @@ def train(
     runtime = runtime or Runtime()
     if chosen.evaluate_every and runtime.has_other_workers:
         raise InputError("--evaluate_every works on one machine only: leave it out, and use lrdnn_tf.evaluate")
+    splits = {name: read_split(dataset, name) for name in ("query", "gallery")} if chosen.evaluate_every else {}
     weights = train_phase(
         phase,
         dataset,
@@ -102,11 +104,12 @@ def train(
         cache_images=chosen.cache_images,
         start_from=chosen.start_from,
         pose_dir=chosen.pose_dir,
-        score=functools.partial(retrieval_scores, dataset=dataset) if chosen.evaluate_every else None,
+        score=functools.partial(retrieval_scores, **splits) if splits else None,
         score_every=chosen.evaluate_every,
     )
-    if chosen.projector_images and runtime.is_chief:
-        project_gallery(run_dir, phase, dataset, chosen.projector_images)
+    if chosen.projector_images and runtime.is_chief and dataset.has_images("gallery"):
+        gallery = splits.get("gallery") or read_split(dataset, "gallery")
+        project_gallery(run_dir, phase, gallery, chosen.projector_images)
     return weights
 
 

@@ -1,9 +1,9 @@
-"""Pose pretraining from a converted dataset to weights: `pretrain`.
+"""Pretraining of the pose network on a converted dataset: `pretrain`. It writes:
 
-runs/NAME/pose/config.json          the network and how it was trained
-runs/NAME/pose/model.weights.h5     the trained weights, there only once training is complete
-runs/NAME/pose/checkpoints/         the newest states, which an interrupted training resumes from
-runs/NAME/pose/metrics.csv          the loss and its parts per stage and stream, a line an epoch
+runs/NAME/pose/config.json          the options of the network and its training
+runs/NAME/pose/model.weights.h5     the trained weights, once training is complete
+runs/NAME/pose/checkpoints/         the newest checkpoints, from which an interrupted training resumes
+runs/NAME/pose/metrics.csv          the loss and its parts per stage and stream, one row per epoch
 runs/NAME/pose/tensorboard/         the same as curves, with overlays
 """
 
@@ -26,28 +26,23 @@ from lrdnn_base.training_loop import TrainingModel, fit, save_trained, with_sync
 from pose_pretrain.decode import find_keypoints
 from pose_pretrain.evaluate import PoseScores, boxes_in_crops, evaluate, final_maps, report
 from pose_pretrain.loss import map_loss, weighted_targets
-from pose_pretrain.network import (
-    STAGES,
-    build_pose_network,
-    load_imagenet_weights,
-    load_pose_network,
-)
+from pose_pretrain.network import STAGES, build_pose_network, load_imagenet_weights, load_pose_network
 from pose_pretrain.pictures import draw_panel
 from pose_pretrain.pipeline import PoseDataset, evaluation_people, steps_per_epoch, training_batches
 
-_SECONDS_BETWEEN_OVERLAYS = 60  # at least: epochs of small sets last a second
+_SECONDS_BETWEEN_OVERLAYS = 60  # at least, since an epoch of a small dataset takes a second
 _PICTURES = 8
 
 
 @dataclasses.dataclass(frozen=True)
 class PoseConfig:
-    """A pose network and its training. The paper gives no numbers for this phase; crops are OpenPose's 368x368."""
+    """Options of a pose network and its training. The paper gives none; the size of crops is OpenPose's 368x368."""
 
     height: int = option(368, "Height of the crops in pixels, a multiple of 8.")
     width: int = option(368, "Width of the crops in pixels, a multiple of 8.")
-    pose_width: float = option(1.0, "Factor on the network's channels: 1 is OpenPose's, less is for small machines.")
+    pose_width: float = option(1.0, "Factor on the network's channels: 1 is OpenPose's, less suits small machines.")
     imagenet_weights: str = option(
-        "imagenet", "Weights that VGG-19's part starts from: imagenet, none, or a file; they need --pose_width=1."
+        "imagenet", "Initial weights of the VGG-19 part: imagenet, none, or a file; they need --pose_width=1."
     )
     epochs: int = option(40, "Passes over the training images.", above=0)
     batch_size: int = option(16, "Images per step, over all devices together.", above=0)
@@ -55,8 +50,8 @@ class PoseConfig:
     decay: float = option(0.96, "Factor on the learning rate after every epoch.", above=0)
     sigma: float | None = option(
         None,
-        "Sigma of the confidence maps' Gaussians in pixels. Default: 7 at 368 pixels, in proportion elsewhere, at "
-        "least 6.",
+        "Sigma of the confidence maps' Gaussians in pixels. Default: 7 at 368 pixels, scaled with the crop's longer "
+        "side, at least 6.",
         above=0,
     )
     limb_width: float = option(1.0, "Half the width of limbs in the affinity maps, in map cells.", above=0)
@@ -70,21 +65,21 @@ class PoseConfig:
 def pretrain(
     dataset: PoseDataset, run_dir: str | os.PathLike, config: PoseConfig, runtime: Runtime | None = None
 ) -> keras.Model:
-    """Trains the pose network and leaves it in run_dir/pose; an interrupted training resumes.
+    """Trains the pose network and writes it to run_dir/pose; an interrupted training resumes.
 
     Args:
         dataset: Dataset returned by `pose_pretrain.pipeline.read_pose_dataset`.
-        run_dir: The run, such as runs/NAME.
-        config: The network and its training.
-        runtime: How it runs: devices, XLA, traces, checkpoints.
+        run_dir: Folder of the run, such as runs/NAME.
+        config: Options of the network and its training.
+        runtime: Devices, XLA, traces and checkpoints; None selects the defaults.
 
     Returns:
-        The trained network, for input of config's size.
+        The trained network, for input of the config's size.
 
     Raises:
-        InputError: run_dir holds a network of another config, VGG-19's weights cannot be fetched or read, or the loss
-            stops being finite.
-        Stopped: SIGTERM or Ctrl-C; the state is saved first.
+        InputError: run_dir contains a network of another config, VGG-19's weights cannot be downloaded or read, or the
+            loss becomes NaN or infinite.
+        Stopped: The process received SIGTERM or Ctrl-C; it saves its state first.
     """
     runtime = runtime or Runtime()
     pose_dir = pathlib.Path(run_dir) / "pose"
@@ -157,13 +152,15 @@ def report_run(
     split: str = "val",
     flip: bool = False,
 ) -> PoseScores:
-    """Scores a trained network; prints the table, writes keypoints.csv, scores.json and pictures/ into run_dir/pose."""
+    """Scores a trained network, prints the table, and writes keypoints.csv, scores.json and pictures/ to run_dir/pose.
+
+    The arguments are those of `pretrain` and `evaluate`.
+    """
     pose_dir = pathlib.Path(run_dir) / "pose"
     scores = evaluate(network, dataset, split, config.height, config.width, config.batch_size, flip)
     print(report(scores))
     scores.table.to_csv(pose_dir / "keypoints.csv")
-    numbers = {"split": split, "flip": flip, "pck": scores.pck, **scores.oks}
-    write_json(pose_dir / "scores.json", numbers)
+    write_json(pose_dir / "scores.json", {"split": split, "flip": flip, "pck": scores.pck, **scores.oks})
     write_pictures(network, dataset, split, config, pose_dir / "pictures")
     print(f"overlays of maps, limbs and keypoints: {pose_dir / 'pictures'}")
     return scores
@@ -172,7 +169,7 @@ def report_run(
 def write_pictures(
     network: keras.Model, dataset: PoseDataset, split: str, config: PoseConfig, folder: pathlib.Path
 ) -> None:
-    """Overlays of the first people of a split as PNG files: image, confidence, affinity, keypoints."""
+    """Writes overlays of the first people of a split as PNG files: image, confidence, affinity, keypoints."""
     folder.mkdir(parents=True, exist_ok=True)
     for people in evaluation_people(dataset, split, config.height, config.width, _PICTURES).take(2):
         for image_id, x, panel in zip(people["image_id"], people["box"][:, 0], panels(network, people), strict=True):
@@ -180,13 +177,13 @@ def write_pictures(
 
 
 def _for_fit(images: tf.Tensor, maps: dict[str, tf.Tensor]) -> tuple[tf.Tensor, tuple[tf.Tensor, ...]]:
-    """The same targets for every stage, in the order of the network's outputs."""
+    """Returns images and, for every stage, the same targets, in the order of the network's outputs."""
     streams = tuple(weighted_targets(maps[stream], maps["weight"]) for stream in ("confidence", "affinity"))
     return images, streams * STAGES
 
 
 class _Overlays(keras.callbacks.Callback):
-    """Maps and keypoints of a few people in TensorBoard, at most once a minute."""
+    """Writes maps and keypoints of a few people to TensorBoard, at most once a minute."""
 
     def __init__(self, dataset: PoseDataset, config: PoseConfig, folder: pathlib.Path):
         super().__init__()
@@ -203,7 +200,7 @@ class _Overlays(keras.callbacks.Callback):
 
 
 def panels(network: keras.Model, people: dict[str, tf.Tensor]) -> np.ndarray:
-    """draw_panel of each person of a batch of evaluation_people: uint8 [B, height, 4 width, 3]."""
+    """Draws draw_panel for each person of a batch of evaluation_people: uint8 [B, height, 4 width, 3]."""
     confidence, affinity = (maps.numpy() for maps in final_maps(network, people["image"]))
     boxes = boxes_in_crops(people["box"].numpy(), people["warp"].numpy())
     found = find_keypoints(confidence, affinity, boxes)

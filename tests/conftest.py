@@ -1,6 +1,7 @@
 """Fixtures that every test may use."""
 
 import pathlib
+import sys
 
 import pytest
 
@@ -15,3 +16,10 @@ def shared_data() -> pathlib.Path:
     if not SHARED_DATA.is_dir():
         pytest.skip("real label and image files are not here: ../shared/data is missing")
     return SHARED_DATA
+
+
+@pytest.fixture(scope="session")
+def needs_addons() -> None:
+    """Skips a test where TensorFlow Addons cannot exist; where it can, its absence is a failure."""
+    if sys.version_info >= (3, 12):
+        pytest.skip("needs TensorFlow Addons, which does not exist for Python 3.12 and later")

@@ -9,17 +9,17 @@ from collections.abc import Sequence
 from typing import Any
 
 import jinja2
-import numpy as np
 import pandas as pd
 
 from lrdnn_base.errors import InputError
+from lrdnn_base.files import write_json, write_text
 from lrdnn_tf.config import ModelConfig
 from lrdnn_tf.data.dataset import Dataset
-from lrdnn_tf.data.pipeline import read_images
+from lrdnn_tf.data.split import Split
 from lrdnn_tf.evaluation import fusion_pictures, pictures
 from lrdnn_tf.evaluation.attributes import mean_accuracy
 from lrdnn_tf.evaluation.ranking import Ranking
-from lrdnn_tf.evaluation.results import PhaseResult, RankedList, Settings
+from lrdnn_tf.evaluation.results import COSINE, RERANKED, PhaseResult, RankedList, Settings
 from lrdnn_tf.model.channel_weights import by_name
 
 PAGE, TABLES, SUMMARY = "index.html", "tables.csv", "summary.json"
@@ -48,19 +48,19 @@ _SHOWN_RANKS = (1, 5, 10, 20)
 def summarize(
     results: Sequence[PhaseResult], dataset: Dataset, settings: Settings, command: str, seconds: float
 ) -> dict:
-    """The content of summary.json: every rate is a share of 1.
+    """The content of summary.json; every rate is between 0 and 1, and null where it was not measured.
 
     Args:
-        results: One per phase, of the same dataset.
-        dataset: What they were measured on.
-        settings: How they were measured.
-        command: What made the report.
-        seconds: How long it took.
+        results: One per phase, on the same dataset.
+        dataset: The dataset.
+        settings: How descriptors were computed and compared.
+        command: The command line that started the evaluation.
+        seconds: Duration of the evaluation.
     """
     return {
         "dataset": dataset.name,
         "phases": {result.phase: _phase_summary(result) for result in results},
-        "chance_rank1": results[0].ranking.chance_rank1,
+        "chance_rank1": results[0].by_cosine.chance_rank1,
         "settings": dataclasses.asdict(settings),
         "command": command,
         "seconds": round(seconds, 1),
@@ -71,11 +71,11 @@ def write_report(
     report_dir: str | os.PathLike,
     results: Sequence[PhaseResult],
     dataset: Dataset,
-    query_labels: pd.DataFrame,
-    gallery_labels: pd.DataFrame,
+    query: Split,
+    gallery: Split,
     summary: dict,
 ) -> pathlib.Path:
-    """Writes the report; summary.json comes last, so that a folder that has one holds a whole report.
+    """Writes the report; summary.json comes last, so that a folder that has one holds a complete report.
 
     Returns:
         The path of index.html.
@@ -84,19 +84,13 @@ def write_report(
         InputError: The folder cannot be written.
     """
     folder = pathlib.Path(report_dir)
-    page = render_page(results, dataset, query_labels, gallery_labels, summary)
-    files = {
-        PAGE: page,
-        TABLES: long_table(results).to_csv(index=False),
-        SUMMARY: json.dumps(summary, indent=2, allow_nan=False) + "\n",
-    }
+    page = render_page(results, dataset, query, gallery, summary)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for name, content in files.items():
-            (folder / f".{name}.part").write_text(content, encoding="utf-8")
         (folder / SUMMARY).unlink(missing_ok=True)
-        for name in files:
-            os.replace(folder / f".{name}.part", folder / name)
+        write_text(folder / PAGE, page)
+        write_text(folder / TABLES, long_table(results).to_csv(index=False))
+        write_json(folder / SUMMARY, summary)
     except OSError as error:
         raise InputError(f"{folder}: cannot write the report ({error.strerror}); try another --report_dir") from error
     return folder / PAGE
@@ -115,16 +109,17 @@ def method_name(config: ModelConfig) -> str:
 
 
 def long_table(results: Sequence[PhaseResult]) -> pd.DataFrame:
-    """Every number of the report, one a line: phase, table, item, metric, value."""
+    """Every number of the report, one per row: phase, table, item, metric, value."""
     rows = []
 
     def add(phase: str, table: str, item: str, metrics: dict[str, float]) -> None:
         rows.extend((phase, table, item, metric, value) for metric, value in metrics.items())
 
     for result in results:
-        for name, ranking in (("retrieval", result.ranking), ("retrieval re-ranked", result.reranked)):
-            cmc = {f"rank{place}": value for place, value in enumerate(ranking.cmc, 1)}
-            add(result.phase, name, "", _rates(ranking) | cmc)
+        for name, ranking in result.rankings.items():
+            table = "retrieval" if name == COSINE else f"retrieval {name}"
+            cmc = {f"rank{rank}": value for rank, value in enumerate(ranking.cmc, 1)}
+            add(result.phase, table, "", _rates(ranking) | cmc)
         for row in result.camera_pairs.itertuples():
             item = f"camera {row.query_camera} to {row.gallery_camera}"
             add(result.phase, "cameras", item, {"queries": row.queries, "rank1": row.rank1, "mAP": row.mAP})
@@ -136,11 +131,11 @@ def long_table(results: Sequence[PhaseResult]) -> pd.DataFrame:
 def render_page(
     results: Sequence[PhaseResult],
     dataset: Dataset,
-    query_labels: pd.DataFrame,
-    gallery_labels: pd.DataFrame,
+    query: Split,
+    gallery: Split,
     summary: dict,
 ) -> str:
-    """index.html as a string: all pictures inside, nothing fetched from anywhere."""
+    """index.html as a string: all pictures are inside it, and nothing is fetched."""
     last = results[-1]
     templates = jinja2.Environment(
         loader=jinja2.FileSystemLoader(pathlib.Path(__file__).parent),
@@ -153,16 +148,17 @@ def render_page(
     return templates.get_template("report.html").render(
         summary=summary,
         dataset=dataset,
-        cameras=sorted({*query_labels["camera"], *gallery_labels["camera"]}),
+        cameras=sorted({*query.labels["camera"], *gallery.labels["camera"]}),
         ranks=_SHOWN_RANKS,
         best_of=_best_values(results),
         results=results,
         last=last,
+        suffixes={name: _suffix(name) for name in last.rankings},
         changed_queries=_changed_queries(summary["settings"]),
-        cmc_curves=pictures.cmc_curves({result.phase: (result.ranking, result.reranked) for result in results}),
-        precision_histogram=pictures.precision_histogram(last.ranking, last.reranked),
+        cmc_curves=pictures.cmc_curves({result.phase: result.rankings for result in results}),
+        precision_histogram=pictures.precision_histogram(last.rankings),
         camera_heat_map=pictures.camera_heat_map(last.camera_pairs),
-        ranked_lists=_ranked_lists(last, dataset, query_labels, gallery_labels),
+        ranked_lists=_ranked_lists(last, query, gallery),
         fusions={result.phase: _fusion(result) for result in results if result.fusion},
         attribute_rows=_attribute_rows(results),
         paper_rows=_paper_rows(results),
@@ -171,7 +167,7 @@ def render_page(
 
 
 def _changed_queries(settings: dict) -> list[str]:
-    """Sentences about what was done to the queries' descriptors."""
+    """Sentences that describe how the settings changed the queries' descriptors."""
     sentences = []
     if settings["multi_query"] != "none":
         sentences.append(
@@ -184,20 +180,27 @@ def _changed_queries(settings: dict) -> list[str]:
     return sentences
 
 
+def _suffix(ranking: str) -> str:
+    """Ending of a ranking's keys in summary.json: "" for cosine, "_reranked" for re-ranked."""
+    return "" if ranking == COSINE else "_" + ranking.replace("-", "")
+
+
 def _rates(ranking: Ranking) -> dict[str, float]:
     return {"mAP": ranking.mean_ap, "mAP_trapezoid": ranking.mean_ap_trapezoid, "mINP": ranking.mean_inp}
 
 
 def _phase_summary(result: PhaseResult) -> dict[str, Any]:
     summary: dict[str, Any] = {"method": method_name(result.config)}
-    for suffix, ranking in (("", result.ranking), ("_reranked", result.reranked)):
-        rates = {f"rank{place}": float(ranking.cmc[place - 1]) for place in _SHOWN_RANKS} | _rates(ranking)
-        summary |= {name + suffix: value for name, value in rates.items()}
+    for name, ranking in result.rankings.items():
+        rates = {f"rank{rank}": float(ranking.cmc[rank - 1]) for rank in _SHOWN_RANKS} | _rates(ranking)
+        summary |= {metric + _suffix(name): value for metric, value in rates.items()}
+    if RERANKED not in result.rankings:
+        summary |= {metric + _suffix(RERANKED): None for metric in rates}
     scored = result.attributes
     return summary | {
         "channel_weights": _channel_weights(result),
-        "queries": result.ranking.queries,
-        "queries_left_out": result.ranking.queries_left_out,
+        "queries": result.by_cosine.queries,
+        "queries_left_out": result.by_cosine.queries_left_out,
         "mean_attribute_accuracy": None if scored is None else _number_or_none(mean_accuracy(scored)),
         "mean_attribute_balanced_accuracy": None
         if scored is None
@@ -235,42 +238,38 @@ def _percent(value: float | None) -> str:
 
 
 def _best_values(results: Sequence[PhaseResult]) -> dict[str, float]:
-    """The highest of each column of the headline table, which is set in bold; none where there is one phase."""
+    """The highest value of each column of the main table, which is set in bold; none when there is one phase."""
     if len(results) == 1:
         return {}
     columns = pd.DataFrame([_phase_summary(result) for result in results]).select_dtypes("number")
     return columns.max().to_dict()
 
 
-def _ranked_lists(
-    result: PhaseResult, dataset: Dataset, query_labels: pd.DataFrame, gallery_labels: pd.DataFrame
-) -> dict[str, list[dict]]:
+def _ranked_lists(result: PhaseResult, query: Split, gallery: Split) -> dict[str, list[dict]]:
     """The best and worst queries with their nearest gallery images, as pictures and captions."""
-    lists = [*result.best, *result.worst]
-    found = np.unique(np.concatenate([ranked.gallery for ranked in lists]))
-    queries = read_images(dataset, "query", [ranked.query for ranked in lists])
-    gallery = dict(zip(found, read_images(dataset, "gallery", found), strict=True))
 
-    def person(labels: pd.DataFrame, index: int, image: bytes) -> dict:
-        row = labels.iloc[index]
+    def person(split: Split, index: int) -> dict:
+        row = split.labels.iloc[index]
         return {
-            "picture": pictures.thumbnail(image),
+            "picture": pictures.thumbnail(*split.image_files([index])),
             "identity": int(row["identity"]),
             "camera": int(row["camera"]),
             "path": row["path"],
         }
 
-    def shown(ranked: RankedList, image: bytes) -> dict:
+    def shown(ranked: RankedList) -> dict:
         return {
-            "query": person(query_labels, ranked.query, image),
-            "average_precision": result.ranking.average_precisions[ranked.query],
-            "first_match": result.ranking.first_matches[ranked.query],
-            "matches": result.ranking.match_counts[ranked.query],
-            "found": [person(gallery_labels, index, gallery[index]) for index in ranked.gallery],
+            "query": person(query, ranked.query),
+            "average_precision": result.by_cosine.average_precisions[ranked.query],
+            "first_match": result.by_cosine.first_matches[ranked.query],
+            "matches": result.by_cosine.match_counts[ranked.query],
+            "found": [person(gallery, index) for index in ranked.gallery],
         }
 
-    rows = [shown(ranked, image) for ranked, image in zip(lists, queries, strict=True)]
-    return {"Best queries": rows[: len(result.best)], "Worst queries": rows[len(result.best) :]}
+    return {
+        "Best queries": [shown(ranked) for ranked in result.best],
+        "Worst queries": [shown(ranked) for ranked in result.worst],
+    }
 
 
 def _attribute_rows(results: Sequence[PhaseResult]) -> list[dict]:

@@ -9,6 +9,7 @@ from typing import Any
 import tensorflow as tf
 import tf_keras as keras
 
+from lrdnn_base.addons import addons
 from lrdnn_base.command import command_line
 from lrdnn_base.devices import Runtime
 from lrdnn_base.errors import InputError
@@ -18,8 +19,9 @@ from lrdnn_base.schedule import LearningRate
 from lrdnn_base.training_loop import TrainingModel, fit, save_trained, with_synchronized_batch_norms
 from lrdnn_tf import runs
 from lrdnn_tf.config import ModelConfig, TrainingConfig, to_json
+from lrdnn_tf.data.batches import training_batches
 from lrdnn_tf.data.dataset import Dataset, training_images_hash
-from lrdnn_tf.data.pipeline import training_batches
+from lrdnn_tf.data.split import Split, read_split
 from lrdnn_tf.model.lrdnn import EMBEDDING, IDENTITY, POSE_BRANCH, build_model
 from lrdnn_tf.training.losses import KnownAccuracy, known_cross_entropy, loss_weights, triplet_loss
 from lrdnn_tf.training.monitoring import ChannelWeightsLog, Retrieval, TrainingImages, write_hyperparameters
@@ -74,7 +76,7 @@ def train_phase(
     if weights.is_file():
         print(f"{phase}: already trained, {weights}")
         return weights
-    batches = functools.partial(_batches, dataset, model_config, training)
+    batches = functools.partial(_batches, read_split(dataset, "train"), model_config, training)
     with runtime.strategy.scope():
         model = _start_model(phase, model_config, training, runtime, start_from or run_dir, pose_dir)
         trained = TrainingModel(model.input, model.output, name=model.name)
@@ -138,7 +140,7 @@ def _resumable_fields(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _batches(
-    dataset: Dataset,
+    split: Split,
     model_config: ModelConfig,
     training: TrainingConfig,
     epoch: int,
@@ -147,7 +149,7 @@ def _batches(
     cache_images: bool = False,
 ) -> tf.data.Dataset:
     return training_batches(
-        dataset,
+        split,
         model_config.height,
         model_config.width,
         training.batch_size,
@@ -199,6 +201,7 @@ def compile_model(model: keras.Model, training: TrainingConfig, steps: int, jit_
         losses[IDENTITY] = functools.partial(known_cross_entropy, smoothing=training.label_smoothing)
     weights = loss_weights(tasks, training.attribute_weight, IDENTITY)
     if training.triplet_weight:
+        addons("--triplet_weight")  # fail before the first step, not inside the graph
         losses[EMBEDDING] = functools.partial(triplet_loss, margin=training.triplet_margin)
         weights[EMBEDDING] = training.triplet_weight
     rate = LearningRate(

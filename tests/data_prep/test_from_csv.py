@@ -12,7 +12,7 @@ from data_prep.verify import verify
 from lrdnn_base.errors import InputError
 from lrdnn_tf.attributes import AttributeTask
 from lrdnn_tf.data.dataset import read_dataset
-from lrdnn_tf.data.pipeline import read_images, read_labels
+from lrdnn_tf.data.split import read_split
 
 ROWS = """\
 path,identity,camera,split,hat,coat
@@ -54,7 +54,7 @@ def test_rows_become_records(people, tmp_path):
     gallery = dataset.splits["gallery"]
     assert (gallery.examples, gallery.identities, gallery.junk, gallery.distractors) == (2, 1, 1, 1)
 
-    train = read_labels(dataset, "train")
+    train = read_split(dataset, "train").labels
     assert train.to_dict("list") == {
         "path": ["a/1.jpg", "a/2.jpg", "a/3.jpg"],
         "identity": [12, 12, 5],
@@ -64,12 +64,10 @@ def test_rows_become_records(people, tmp_path):
         "coat": [2, -1, 0],
     }
     # One person, differently dressed: attributes belong to images.
-    assert read_labels(dataset, "query").coat.tolist() == [2] and read_labels(dataset, "gallery").coat.tolist() == [
-        -1,
-        1,
-    ]
-    assert read_labels(dataset, "gallery").identity.tolist() == [0, 7]
-    assert read_images(dataset, "train", [2]) == [(path.parent / "a" / "3.jpg").read_bytes()]
+    assert read_split(dataset, "query").labels.coat.tolist() == [2]
+    assert read_split(dataset, "gallery").labels.coat.tolist() == [-1, 1]
+    assert read_split(dataset, "gallery").labels.identity.tolist() == [0, 7]
+    assert read_split(dataset, "train").image_files([2]) == [(path.parent / "a" / "3.jpg").read_bytes()]
     assert verify(tmp_path / "out").problems == []
 
 
@@ -82,8 +80,8 @@ def test_names_of_identities_are_numbered_in_their_order(people, tmp_path):
         "zoe": 3,
     }
     assert dataset.identities == (1, 3)
-    assert read_labels(dataset, "train").identity.tolist() == [3, 3, 1]
-    assert read_labels(dataset, "gallery").identity.tolist() == [0, 2] and dataset.splits["gallery"].junk == 1
+    assert read_split(dataset, "train").labels.identity.tolist() == [3, 3, 1]
+    assert read_split(dataset, "gallery").labels.identity.tolist() == [0, 2] and dataset.splits["gallery"].junk == 1
 
 
 def test_same_records_as_the_converter_of_the_layout(crop_folder, tmp_path):
@@ -131,7 +129,7 @@ def test_missing_and_bad_images_are_all_named(people, tmp_path):
         _convert(path, tmp_path / "out")
     assert not (tmp_path / "out").exists()
     dataset = _convert(path, tmp_path / "out", skip_bad_images=True)
-    assert dataset.identities == (12,) and read_labels(dataset, "train").label.tolist() == [0]
+    assert dataset.identities == (12,) and read_split(dataset, "train").labels.label.tolist() == [0]
     assert len(json.loads((tmp_path / "out" / "dataset.json").read_text())["skipped"]) == 3
 
 

@@ -16,7 +16,7 @@ from data_prep.verify import verify
 from lrdnn_base.errors import InputError
 from lrdnn_tf.attributes import DUKEMTMC, MARKET1501
 from lrdnn_tf.data.dataset import read_dataset
-from lrdnn_tf.data.pipeline import read_images, read_labels
+from lrdnn_tf.data.split import read_split
 
 
 def _convert(raw_dir, out_dir, **arguments):
@@ -35,9 +35,9 @@ def test_market_counts_and_records(crop_folder, tmp_path):
     }
     assert counts == {"train": (3, 2, 0, 0), "query": (2, 2, 0, 0), "gallery": (3, 2, 2, 1)}
 
-    train = read_labels(dataset, "train")
+    train = read_split(dataset, "train").labels
     assert train.label.tolist() == [0, 0, 1] and train.camera.tolist() == [1, 2, 3]
-    gallery = read_labels(dataset, "gallery")
+    gallery = read_split(dataset, "gallery").labels
     assert gallery.identity.tolist() == [0, 1, 3] and gallery.label.tolist() == [-1, -1, -1]
     assert gallery.path.tolist()[0] == "bounding_box_test/0000_c1s1_000151_01.jpg"
 
@@ -46,8 +46,8 @@ def test_image_bytes_are_kept(crop_folder, tmp_path):
     raw_dir = crop_folder()
     dataset = _convert(raw_dir, tmp_path / "out")
     for split in dataset.splits:
-        paths = read_labels(dataset, split).path
-        images = read_images(dataset, split, range(len(paths)))
+        paths = read_split(dataset, split).labels.path
+        images = read_split(dataset, split).image_files(range(len(paths)))
         assert images == [(raw_dir / path).read_bytes() for path in paths]
 
 
@@ -98,10 +98,10 @@ def test_attributes_are_found_and_joined(crop_folder, write_market_mat, tmp_path
     dataset = _convert(raw_dir, tmp_path / "out", attributes=path if place == "given" else None)
     assert dataset.attributes == MARKET1501
 
-    train = read_labels(dataset, "train")
+    train = read_split(dataset, "train").labels
     assert train.age.tolist() == [-1, -1, 3] and train.upper_colour.tolist() == [-1, -1, 2]
-    assert read_labels(dataset, "query").gender.tolist() == [1, 0]
-    assert read_labels(dataset, "gallery").hat.tolist() == [-1, 0, 1]  # the distractor has none
+    assert read_split(dataset, "query").labels.gender.tolist() == [1, 0]
+    assert read_split(dataset, "gallery").labels.hat.tolist() == [-1, 0, 1]  # the distractor has none
     assert "train: 1 identities without a row of attributes, all unknown: 2" in caplog.text
     assert "train: 1 identities with a row of attributes and no image: 999" in caplog.text
 
@@ -114,7 +114,7 @@ def test_missing_attributes_are_said(crop_folder, tmp_path, caplog):
 def test_real_market_labels_join(crop_folder, shared_data, tmp_path):
     """Identity 2, the first row of the published training labels: a man in red and blue."""
     dataset = _convert(crop_folder(), tmp_path / "out", attributes=shared_data / "attributes" / "market_attribute.mat")
-    row = read_labels(dataset, "train").iloc[0]
+    row = read_split(dataset, "train").labels.iloc[0]
     named = {task.name: task.classes[row[task.name]] for task in dataset.attributes if row[task.name] >= 0}
     assert row.identity == 2
     assert named["gender"] == "male" and named["hair"] == "short" and named["age"] == "teenager"
@@ -133,9 +133,9 @@ def test_duke(crop_folder, shared_data, tmp_path):
     dukemtmc.convert(raw_dir, out_dir, attributes=shared_data / "attributes" / "duke_attribute.mat", name="small")
     dataset = read_dataset(out_dir)
     assert dataset.attributes == DUKEMTMC and dataset.identities == (1, 8)
-    assert read_labels(dataset, "train").camera.tolist() == [2, 8]
-    assert read_labels(dataset, "train").backpack.tolist() == [1, 1]
-    assert read_labels(dataset, "gallery").identity.tolist() == [2, 5]
+    assert read_split(dataset, "train").labels.camera.tolist() == [2, 8]
+    assert read_split(dataset, "train").labels.backpack.tolist() == [1, 1]
+    assert read_split(dataset, "gallery").labels.identity.tolist() == [2, 5]
 
 
 def test_other_files_are_ignored_and_said(crop_folder, tmp_path, caplog):
@@ -198,7 +198,7 @@ def test_identity_without_a_good_image_has_no_label(crop_folder, tmp_path, caplo
         path.write_bytes(b"")
     dataset = _convert(raw_dir, tmp_path / "out", skip_bad_images=True)
     assert dataset.identities == (7,)
-    train = read_labels(dataset, "train")
+    train = read_split(dataset, "train").labels
     assert train.identity.tolist() == [7] and train.label.tolist() == [0]
     assert "1 identities without a single good image: 2" in caplog.text
     assert len(json.loads((tmp_path / "out" / "dataset.json").read_text())["skipped"]) == 2

@@ -14,7 +14,7 @@ from data_prep.market1501 import convert
 from experiments.benchmarks.loopback_server import LoopbackServer
 from lrdnn_tf.config import TrainingConfig
 from lrdnn_tf.data.dataset import Dataset, read_dataset
-from lrdnn_tf.data.pipeline import read_images
+from lrdnn_tf.data.split import read_split
 from lrdnn_tf.export import export
 from lrdnn_tf.phases import FUSION, PHASES
 from lrdnn_tf.serving.saved_model import LocalModel
@@ -112,7 +112,7 @@ def server(export_dir):
 @pytest.fixture(scope="session")
 def crops(tiny_dataset) -> list[bytes]:
     """Image files of the gallery."""
-    return read_images(tiny_dataset, "gallery", range(tiny_dataset.splits["gallery"].examples))
+    return read_split(tiny_dataset, "gallery").image_files(range(tiny_dataset.splits["gallery"].examples))
 
 
 _GENERATOR = np.random.default_rng(0)

@@ -1,4 +1,4 @@
-"""A residual network of about a fiftieth of ResNet-50's work, for machines without a GPU."""
+"""A residual network with about 1/50 of ResNet-50's computation, for machines without a GPU."""
 
 import tensorflow as tf
 import tf_keras as keras
@@ -7,12 +7,12 @@ from lrdnn_base.imagenet import CaffePreprocessing
 
 APPLICATION = None
 _STEM_CHANNELS = 24
-_STAGES = ((32, 2), (64, 2), (128, 2), (256, 1))  # channels and stride of each stage, one residual block
+_STAGES = ((32, 2), (64, 2), (128, 2), (256, 1))  # channels and stride of each stage's single residual block
 _LAST_STRIDE_STAGE = 3
 
 
 def feature_maps(images: tf.Tensor, last_stride: int) -> tf.Tensor:
-    """F: [B, H/16, W/16, 256], or twice the height and width with last_stride 1."""
+    """Returns F: [B, H/16, W/16, 256]; last_stride 1 doubles height and width."""
     pixels = CaffePreprocessing(name="preprocessing")(images)
     x = _convolution(pixels, _STEM_CHANNELS, 3, 2, "stem")
     x = keras.layers.ReLU(name="stem_relu")(x)

@@ -10,7 +10,7 @@ HAT = AttributeTask("hat", ("no", "yes"))
 AGE = AttributeTask("age", ("young", "teenager", "adult", "old"))
 
 
-def test_scores_by_hand():
+def test_scores_equal_those_by_hand():
     # The last two images do not count for the hat: one is unknown, one a distractor.
     labels = pd.DataFrame({"identity": [1, 1, 2, 3, 4, 0], "hat": [0, 0, 0, 1, -1, 1], "age": [0, 0, 1, 1, 3, 2]})
     predictions = {"hat": np.array([0, 0, 1, 1, 0, 0]), "age": np.array([0, 0, 1, 0, 3, 0])}
@@ -30,7 +30,7 @@ def test_market_rule_counts_images_of_identities_above_0():
     assert table.images.tolist() == [5]
 
 
-def test_a_task_without_known_labels_takes_no_part_in_the_mean():
+def test_a_task_without_known_labels_does_not_count_in_the_mean():
     labels = pd.DataFrame({"identity": [1, 2], "hat": [0, 1], "age": [-1, -1]})
     table = attribute_table([HAT, AGE], labels, {"hat": np.array([0, 0]), "age": np.array([0, 0])})
     assert np.isnan(table.accuracy[1])
@@ -52,7 +52,7 @@ def test_a_constant_answer_scores_one_over_classes_in_balanced_accuracy():
         (["identity", "hat"], {"hat": np.zeros(3)}, "predictions: "),
     ],
 )
-def test_what_is_missing_is_named(columns, predictions, named):
+def test_missing_columns_are_named(columns, predictions, named):
     labels = pd.DataFrame({"identity": [1, 2], "hat": [0, 1]})[columns]
     with pytest.raises(InputError, match=f"^{named}"):
         attribute_table([HAT], labels, predictions)

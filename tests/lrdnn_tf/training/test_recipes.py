@@ -31,9 +31,8 @@ def train(*arguments, **options):
 
 
 @pytest.fixture(scope="module")
-def strong(tiny_dataset, tmp_path_factory):
+def strong(needs_addons, tiny_dataset, tmp_path_factory):
     """A run with the strong recipe, scored while it trains."""
-    pytest.importorskip("tensorflow_addons")
     run_dir = tmp_path_factory.mktemp("strong")
     recipe = f"--flagfile={ROOT / 'experiments/recipes/strong.flags'}"
     more = ("--batch_size=8", "--images_per_identity=2", "--epochs=2", "--warmup_epochs=1", "--evaluate_every=1")

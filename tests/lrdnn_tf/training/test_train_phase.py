@@ -1,6 +1,7 @@
 import dataclasses
 import json
 import shutil
+import sys
 
 import numpy as np
 import pandas as pd
@@ -155,3 +156,15 @@ def test_weights_hold_no_optimizer_state(trained):
     weights = runs.weights_path(trained, "identity")
     model, _ = runs.load_model(trained, "identity")
     assert weights.stat().st_size < 1.5 * 4 * model.count_params()
+
+
+@pytest.mark.parametrize(
+    ("flag", "options"),
+    [("--random_erasing", {"random_erasing": 0.5}), ("--triplet_weight", {"triplet_weight": 1.0})],
+)
+def test_a_recipe_without_addons_ends_before_the_training_starts(tiny_dataset, tmp_path, monkeypatch, flag, options):
+    monkeypatch.setitem(sys.modules, "tensorflow_addons", None)
+    training = TrainingConfig(epochs=1, batch_size=8, images_per_identity=2, **options)
+    with pytest.raises(InputError, match=f"{flag} needs TensorFlow Addons.* leave out {flag}"):
+        train(tiny_dataset, tmp_path, training)
+    assert not list(tmp_path.rglob("metrics.csv"))

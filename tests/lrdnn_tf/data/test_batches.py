@@ -1,4 +1,4 @@
-"""Batches: what is in them, and that they are a function of (seed, epoch)."""
+"""Training batches: their content, and that they are a function of (seed, epoch)."""
 
 import itertools
 
@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from lrdnn_base.errors import InputError
-from lrdnn_tf.data import pipeline
+from lrdnn_tf.data import batches as training
+from lrdnn_tf.data.split import read_split
 
 SIZE = {"height": 32, "width": 16}
 
@@ -15,12 +16,12 @@ SIZE = {"height": 32, "width": 16}
 def _take(dataset, count, **arguments):
     """The first batches as (images, labels) of NumPy arrays."""
     arguments = SIZE | {"batch_size": 4, "seed": 0} | arguments
-    batches = pipeline.training_batches(dataset, **arguments)
+    batches = training.training_batches(read_split(dataset, "train"), **arguments)
     return list(itertools.islice(batches.as_numpy_iterator(), count))
 
 
 def _numbers(images):
-    """Which example each image shows: its colour is 4 * number, wherever padding did not paint it black."""
+    """Index of the example that each image shows: its colour is 4 * index, except in the black padding."""
     return np.rint(images.max(axis=(1, 2, 3)) / 4).astype(int)
 
 
@@ -62,14 +63,14 @@ def test_every_epoch_is_a_permutation(make_dataset):
 
 
 def test_shuffling_reaches_over_the_whole_split(make_dataset):
-    """Not within a buffer: over epochs, the first example comes up in both halves."""
+    """Not only within a buffer: over many epochs, the first example occurs in both halves."""
     batches = _take(make_dataset(20), 100)
-    places = [int(np.flatnonzero(_epoch(batches[start : start + 5]) == 0)[0]) for start in range(0, 100, 5)]
-    assert min(places) < 5 and max(places) >= 15
+    positions = [int(np.flatnonzero(_epoch(batches[start : start + 5]) == 0)[0]) for start in range(0, 100, 5)]
+    assert min(positions) < 5 and max(positions) >= 15
 
 
 def test_left_over_examples_change_from_epoch_to_epoch(make_dataset):
-    """22 examples make 5 batches of 4; every example comes up within a few epochs."""
+    """22 examples give 5 batches of 4; every example occurs within a few epochs."""
     batches = _take(make_dataset(22), 40)
     epochs = [_epoch(batches[start : start + 5]) for start in range(0, 40, 5)]
     assert all(len(set(epoch)) == 20 for epoch in epochs)
@@ -111,7 +112,7 @@ def test_workers_share_each_batch(make_dataset, workers):
 
 
 def test_augmentation_differs_between_epochs_and_examples(make_dataset):
-    """An image 32 high is padded by 1: black borders lie on different sides."""
+    """An image of height 32 is padded by 1 pixel: black borders are on different sides."""
     batches = _take(make_dataset(20), 50)
     borders = {tuple((image.sum(axis=(1, 2)) == 0)[[0, -1]]) for images, _ in batches for image in images[1:]}
     assert len(borders) >= 3
@@ -130,7 +131,7 @@ def _photo(number, height=16, width=8):
 def test_images_of_one_size_are_resized_together_to_the_same_pixels(make_dataset, monkeypatch):
     dataset = make_dataset(20, draw=_photo)
     together = _take(dataset, 5)
-    monkeypatch.setattr(pipeline, "_shared_shape", lambda images: None)
+    monkeypatch.setattr(training, "_shared_shape", lambda images: None)
     _assert_same(together, _take(dataset, 5))
 
 
@@ -150,12 +151,13 @@ def test_images_of_many_sizes_make_a_batch(make_dataset):
     ],
 )
 def test_shape_is_shared_by_all_or_none(make_dataset, draw, shape):
-    images = pipeline.read_records(make_dataset(20, draw=draw), "train").images
-    assert pipeline._shared_shape(images) == shape
+    images = read_split(make_dataset(20, draw=draw), "train").images
+    assert training._shared_shape(images) == shape
 
 
+@pytest.mark.usefixtures("needs_addons")
 def test_erasing_works_on_batches(make_dataset):
-    """Every image loses a part, and none of them more than the largest patch."""
+    """A part of every image is erased, at most the largest rectangle."""
     dataset = make_dataset(20, draw=_photo)
     plain, erased = _take(dataset, 5), _take(dataset, 5, random_erasing=1.0)
     for (before, _), (after, _) in zip(plain, erased, strict=True):
@@ -170,13 +172,13 @@ def test_balanced_batches_hold_as_many_images_of_each_identity(make_dataset):
         assert len(identities) == 2
         assert set(counts) == {3}
         np.testing.assert_array_equal(labels["identity"], _numbers(images) % 5)
-        assert len(set(_numbers(images))) == 6  # everybody has at least four images, so none repeats
+        assert len(set(_numbers(images))) == 6  # every identity has at least four images, so none repeats
     assert set(_epoch(batches)) == set(range(23))
 
 
-def test_who_has_too_few_images_repeats_all_of_them():
+def test_identities_with_too_few_images_repeat_all_of_them():
     labels = np.array([0, 0, 0, 1, 2, 2])
-    order = pipeline.balanced_order(labels, batch_size=6, images_per_identity=3)
+    order = training.balanced_order(labels, batch_size=6, images_per_identity=3)
     for seed in range(5):
         for start in range(0, 6, 3):
             images = order(np.array([seed, 1]))[start : start + 3].numpy()
@@ -185,7 +187,8 @@ def test_who_has_too_few_images_repeats_all_of_them():
             assert len(set(images)) == min(3, np.count_nonzero(labels == identity))
 
 
-def test_balanced_batches_resume_too(make_dataset):
+@pytest.mark.usefixtures("needs_addons")
+def test_balanced_batches_are_the_same_after_resuming(make_dataset):
     dataset = make_dataset(20)
     options = {"images_per_identity": 2, "random_erasing": 0.5}
     uninterrupted = _take(dataset, 15, **options)
@@ -204,101 +207,3 @@ def test_balanced_batches_that_cannot_be_filled(make_dataset, images_per_identit
 def test_batch_that_cannot_be_filled(make_dataset, batch_size):
     with pytest.raises(InputError, match=f"batch_size={batch_size}: .* 20 training images"):
         _take(make_dataset(20), 1, batch_size=batch_size)
-
-
-def test_evaluation_is_in_record_order(make_dataset):
-    batches = list(pipeline.evaluation_batches(make_dataset(18), "query", **SIZE, batch_size=4).as_numpy_iterator())
-    assert [len(batch) for batch in batches] == [4, 4, 4, 4, 2]
-    images = np.concatenate(batches)
-    assert images.shape == (18, 32, 16, 3) and images.dtype == np.float32
-    expected = np.broadcast_to(4.0 * np.arange(18)[:, None, None, None], images.shape)
-    np.testing.assert_allclose(images, expected, atol=1e-4)
-
-
-def test_labels_are_in_record_order(make_dataset):
-    table = pipeline.read_labels(make_dataset(18), "query")
-    number = np.arange(18)
-    assert table.columns.tolist() == ["path", "identity", "label", "camera", "hat", "age"]
-    assert table.path.tolist() == [f"query/{i}.png" for i in number]
-    np.testing.assert_array_equal(table.identity, 10 + number % 5)
-    np.testing.assert_array_equal(table.camera, 1 + number % 2)
-    np.testing.assert_array_equal(table.hat, number % 3 - 1)
-    assert (table.label == -1).all()
-    assert all(dtype.kind == "i" for dtype in table.dtypes[1:])
-
-
-def test_original_bytes_by_index(make_dataset):
-    dataset = make_dataset(18)
-    everything = pipeline.read_images(dataset, "query", range(18))
-    assert len(set(everything)) == 18 and all(image.startswith(b"\x89PNG") for image in everything)
-    assert pipeline.read_images(dataset, "query", [17, 3, 3]) == [everything[17], everything[3], everything[3]]
-    assert pipeline.read_images(dataset, "query", []) == []
-
-
-def _flip_bit(path):
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 1
-    path.write_bytes(content)
-
-
-def _cut(path):
-    path.write_bytes(path.read_bytes()[:-10])
-
-
-def _cut_whole_record(path):
-    """A file that ends between two records looks whole to TensorFlow."""
-    content = path.read_bytes()
-    first = 16 + int.from_bytes(content[:8], "little")
-    path.write_bytes(content[:first])
-
-
-def _append_other_record(path):
-    import tensorflow as tf
-
-    content = list(tf.data.TFRecordDataset(str(path)).as_numpy_iterator())
-    with tf.io.TFRecordWriter(str(path)) as writer:
-        for record in [*content[:-1], b"no example"]:
-            writer.write(record)
-
-
-@pytest.mark.parametrize(
-    "damage, words",
-    [
-        (_flip_bit, "record 3 is damaged"),
-        (_cut, "record 6 is damaged"),
-        (_cut_whole_record, "1 records, dataset.json says 7"),
-        (_append_other_record, "record 6 is damaged"),
-        (lambda path: path.unlink(), "missing"),
-    ],
-)
-def test_damaged_shard_is_named(make_dataset, damage, words):
-    dataset = make_dataset(20)
-    path = dataset.path / "train-7.tfrecord"
-    damage(path)
-    with pytest.raises(InputError, match=words) as error:
-        _take(dataset, 1)
-    assert str(path) in str(error.value) and "\n" not in str(error.value)
-
-
-@pytest.mark.parametrize(
-    "changes, words",
-    [
-        ({"label": 5}, "label is 5, not in 0..4"),
-        ({"label": -1}, "label is -1, not in 0..4"),
-        ({"attributes": [0, 4]}, "age is 4, not in -1..3"),
-        ({"attributes": [-2, 0]}, "hat is -2, not in -1..1"),
-    ],
-)
-def test_label_out_of_range_is_named(make_dataset, changes, words):
-    with pytest.raises(InputError, match=rf"record 3 \(train/3.png\): {words}"):
-        _take(make_dataset(20, **changes), 1)
-
-
-def test_split_that_is_not_there(make_dataset):
-    with pytest.raises(InputError, match="no split 'gallery', only train, query"):
-        pipeline.read_labels(make_dataset(5), "gallery")
-
-
-def test_empty_split(make_dataset):
-    with pytest.raises(InputError, match="'train' is empty"):
-        _take(make_dataset(0), 1)
