@@ -1,4 +1,4 @@
-"""What the TensorFlow Lite models of a run lose: size, time and accuracy beside the model itself.
+"""What TensorFlow Lite costs: size, time and accuracy of the converted models of a run, beside the original.
 
 python -m experiments.tflite_loss --run_dir=runs/demo --data_dir=runs/demo/data/market1501
 """
@@ -26,16 +26,16 @@ _SPLITS = ("query", "gallery")
 
 
 def measure(run_dir: str | os.PathLike, data_dir: str | os.PathLike, phases: list[str] | None = None) -> pd.DataFrame:
-    """Converts the phases of a run, ranks a dataset's gallery by each conversion, and prints a table.
+    """Converts phases of a run, evaluates each conversion on a dataset, and prints a table.
 
     Args:
-        run_dir: The run; conversions go to run_dir/tflite.
-        data_dir: A converted dataset.
-        phases: All that are trained when None.
+        run_dir: Folder of the run; the conversions are written to run_dir/tflite.
+        data_dir: Folder of a converted dataset.
+        phases: The phases to convert; all trained ones when None.
 
     Returns:
-        A row per phase and precision: phase, precision, size_mb, rank1, mAP, mean and least cosine with the float32
-        embedding of the same image, and ms_an_image (of a TensorFlow Lite model alone).
+        A row per phase and precision: phase, precision, size_mb, rank1 and mAP (0 to 1), mean and least cosine with the
+        float32 embedding of the same image, and ms_an_image (TensorFlow Lite models only).
 
     Raises:
         InputError: A phase or the dataset is missing.
@@ -85,7 +85,7 @@ def main() -> None:
 
 if __name__ == "__main__":
     flags.DEFINE_string("run_dir", None, "The run, such as runs/demo.")
-    flags.DEFINE_string("data_dir", None, "A dataset that data_prep converted.")
-    flags.DEFINE_list("phases", None, "Phases to convert, separated by commas. Default: all that are trained.")
+    flags.DEFINE_string("data_dir", None, "A dataset, as data_prep converted it.")
+    flags.DEFINE_list("phases", None, "Phases to convert, separated by commas. Default: all trained ones.")
     flags.mark_flags_as_required(["run_dir", "data_dir"])
     command.run(main)

@@ -86,9 +86,7 @@ def test_lrdnn_tf_imports_few_names_from_the_pose_network():
 def test_only_command_line_tools_know_flags():
     for package in PACKAGES:
         for path in modules(package):
-            if path.name not in ("command.py", "flagfiles.py") and any(
-                name.startswith("absl.flags") for name in imported(path)
-            ):
+            if path.name != "command.py" and any(name.startswith("absl.flags") for name in imported(path)):
                 assert "    command.run(main)\n" in path.read_text(), path
 
 
