@@ -7,10 +7,8 @@ from typing import Any
 
 from absl import logging
 
-from lrdnn_base.files import listing
+from lrdnn_base.files import NAMES_SHOWN, listing
 from lrdnn_base.options import check_options, option
-
-_LISTED = 5  # entries that listing names
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,7 +33,7 @@ def command_line(module: str, values: Mapping[str, Any]) -> str:
 
 def list_all(entries: Sequence[Any], what: str) -> str:
     """A short listing for a message; every entry has a line in the log when the listing leaves some out."""
-    if len(entries) > _LISTED:
+    if len(entries) > NAMES_SHOWN:
         for entry in entries:
             logging.error("%s: %s", what, entry)
     return listing(entries, what)

@@ -15,8 +15,6 @@ from lrdnn_base.options import option
 from lrdnn_tf.attributes import UNKNOWN, AttributeTask
 from lrdnn_tf.data.dataset import DISTRACTOR
 
-flags.disclaim_key_flags()  # `--help` of a tool lists the flags that run_converter defines for it
-
 SPLITS = ("train", "query", "gallery")
 
 

@@ -15,8 +15,6 @@ from absl import app, flags, logging
 from lrdnn_base.errors import InputError, Stopped
 from lrdnn_base.options import options_of
 
-flags.disclaim_key_flags()  # flags that define_flags defines belong to its caller, whose --help shows them
-
 _LOG_LEVEL = "TF_CPP_MIN_LOG_LEVEL"
 
 
@@ -96,6 +94,7 @@ def define_flags(config: type, names: Iterable[str] | None = None) -> None:
             flags.DEFINE_enum(field.name, default, list(choices), text)
         else:
             _DEFINE[kind](field.name, default, text)
+        flags.FLAGS.register_key_flag_for_module(sys.argv[0], flags.FLAGS[field.name])  # for --help
 
 
 def read_flags(config: type) -> dict[str, Any]:

@@ -15,7 +15,7 @@ def encode_example(
     areas: np.ndarray,
     ignore_mask: np.ndarray | None,
 ) -> bytes:
-    """Serializes one image and its labelled people as a tf.train.Example.
+    """Serializes one image and its labelled people as a tf.train.Example; the same input gives the same bytes.
 
     Args:
         image: Content of the image file (JPEG or PNG), not re-encoded.
@@ -40,7 +40,7 @@ def encode_example(
                 "ignore_mask": _bytes_feature(b"" if ignore_mask is None else _png(ignore_mask)),
             }
         )
-    ).SerializeToString()
+    ).SerializeToString(deterministic=True)
 
 
 def parse_example(serialized: tf.Tensor) -> dict[str, tf.Tensor]:
