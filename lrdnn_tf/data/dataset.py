@@ -69,8 +69,7 @@ def read_dataset(data_dir: str | os.PathLike) -> Dataset:
     """
     path = pathlib.Path(data_dir)
     description = read_description(path)
-    if description.get("kind") != "reid":
-        kind = description.get("kind")
+    if (kind := description.get("kind")) != "reid":
         raise InputError(f"{path}: a dataset of kind {kind!r}, not 'reid'; make one with {CONVERTERS}")
     try:
         return Dataset(

@@ -68,13 +68,9 @@ def summarize(
 
 
 def write_report(report_dir: str | os.PathLike, page: str, table: pd.DataFrame, summary: dict) -> pathlib.Path:
-    """Writes the report; summary.json comes last, so that a folder that has one holds a complete report.
+    """Writes the results of `render_page`, `long_table` and `summarize` as the files of a report.
 
-    Args:
-        report_dir: Its folder.
-        page: Page returned by `render_page`.
-        table: Table returned by `long_table`.
-        summary: Summary returned by `summarize`.
+    summary.json comes last, so that a folder that has one holds a complete report.
 
     Returns:
         The path of index.html.
