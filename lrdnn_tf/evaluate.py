@@ -13,7 +13,7 @@ from lrdnn_base.errors import InputError
 from lrdnn_tf import runs
 from lrdnn_tf.data.dataset import Dataset, read_dataset
 from lrdnn_tf.data.split import Split, read_split
-from lrdnn_tf.evaluation.report import summarize, write_report
+from lrdnn_tf.evaluation.report import long_table, render_page, summarize, write_report
 from lrdnn_tf.evaluation.results import DEFAULTS, Settings, check_splits, evaluate_phase
 
 
@@ -53,10 +53,10 @@ def evaluate(
     settings = check_splits(dataset, query, gallery, settings)
     results = [evaluate_phase(run_dir, phase, dataset, query, gallery, batch_size, settings) for phase in phases]
     summary = summarize(results, dataset, settings, command.command_line(), time.time() - started_at)
-    folder = pathlib.Path(run_dir) / "report" if report_dir is None else report_dir
-    page = write_report(folder, results, dataset, query, gallery, summary)
+    page = render_page(results, dataset, query, gallery, summary)
+    path = write_report(report_dir or pathlib.Path(run_dir) / "report", page, long_table(results), summary)
     print(format_table(summary))
-    print(f"report: {page}")
+    print(f"report: {path}")
     return summary
 
 
@@ -87,15 +87,8 @@ def format_table(summary: dict) -> str:
 
 def main() -> None:
     args = flags.FLAGS
-    evaluate(
-        args.run_dir,
-        args.data_dir,
-        args.phases,
-        args.batch_size,
-        Settings(**command.read_flags(Settings)),
-        args.report_dir,
-        args.started_at,
-    )
+    settings = Settings(**command.read_flags(Settings))
+    evaluate(args.run_dir, args.data_dir, args.phases, args.batch_size, settings, args.report_dir, args.started_at)
 
 
 if __name__ == "__main__":

@@ -89,13 +89,7 @@ def training_batches(
 
 
 def _loading(
-    split: Split,
-    height: int,
-    width: int,
-    own_size: int,
-    group: int,
-    random_erasing: float,
-    cache_images: bool,
+    split: Split, height: int, width: int, own_size: int, group: int, random_erasing: float, cache_images: bool
 ) -> tuple[Callable, Callable]:
     """Two functions of a pipeline: from `group` records to augmented images, and from all groups to a batch."""
     names = ["identity", *split.tasks]

@@ -2,12 +2,12 @@
 
 import dataclasses
 import hashlib
-import json
 import os
 import pathlib
 from typing import NamedTuple
 
 from lrdnn_base.errors import InputError
+from lrdnn_base.files import read_json
 from lrdnn_tf.attributes import AttributeTask
 
 DESCRIPTION_FILE = "dataset.json"
@@ -69,8 +69,7 @@ def read_dataset(data_dir: str | os.PathLike) -> Dataset:
     """
     path = pathlib.Path(data_dir)
     description = read_description(path)
-    if description.get("kind") != "reid":
-        kind = description.get("kind")
+    if (kind := description.get("kind")) != "reid":
         raise InputError(f"{path}: a dataset of kind {kind!r}, not 'reid'; make one with {CONVERTERS}")
     try:
         return Dataset(
@@ -79,7 +78,7 @@ def read_dataset(data_dir: str | os.PathLike) -> Dataset:
             attributes=tuple(AttributeTask(task["name"], tuple(task["classes"])) for task in description["attributes"]),
             identities=tuple(description["identities"]),
             cameras=tuple(description["cameras"]),
-            splits={name: _split(fields) for name, fields in description["splits"].items()},
+            splits={name: _split_info(fields) for name, fields in description["splits"].items()},
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{path / DESCRIPTION_FILE}: incomplete ({error}); convert the dataset again") from error
@@ -90,11 +89,8 @@ def read_description(path: pathlib.Path) -> dict:
     file = path / DESCRIPTION_FILE
     if not file.is_file():
         raise InputError(f"{path}: not a converted dataset, it has no {DESCRIPTION_FILE}; make one with {CONVERTERS}")
-    try:
-        description = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise InputError(f"{file}: not JSON ({error}); convert the dataset again") from error
-    if not isinstance(description, dict) or description.get("format_version") != FORMAT_VERSION:
+    description = read_json(file, "convert the dataset again")
+    if description.get("format_version") != FORMAT_VERSION:
         raise InputError(f"{file}: not of format version {FORMAT_VERSION}; convert the dataset again")
     return description
 
@@ -120,6 +116,6 @@ def training_images_hash(dataset: Dataset) -> str:
     return hashlib.sha256(hashes.encode()).hexdigest()[:16]
 
 
-def _split(fields: dict) -> SplitInfo:
+def _split_info(fields: dict) -> SplitInfo:
     shards = tuple(Shard(shard["file"], shard["examples"], shard["sha256"]) for shard in fields["shards"])
     return SplitInfo(fields["examples"], fields["identities"], fields["junk"], fields["distractors"], shards)

@@ -4,6 +4,7 @@ The image files are held as they are on disk; Market-1501's training split takes
 """
 
 import dataclasses
+import functools
 import pathlib
 from collections.abc import Iterator, Sequence
 
@@ -41,19 +42,20 @@ class Split:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def head(self, count: int) -> "Split":
+        """The first records; all when there are fewer."""
+        return dataclasses.replace(self, images=self.images[:count], labels=self.labels[:count])
+
     def image_files(self, indices: Sequence[int]) -> list[bytes]:
         """The original bytes of the image files of these records."""
         return list(tf.gather(self.images, np.asarray(indices, np.int64)).numpy())
 
     def batches(self, height: int, width: int, batch_size: int) -> tf.data.Dataset:
         """Batches for evaluation: float32 [batch_size, height, width, 3], RGB 0..255; the last one may be smaller."""
-
-        def decode(image: tf.Tensor) -> tf.Tensor:
-            return decode_image(image, height, width)
-
-        images = tf.data.Dataset.from_tensor_slices(self.images)
-        decoded = images.map(decode, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-        return decoded.batch(batch_size).prefetch(PREFETCHED_BATCHES)
+        files = tf.data.Dataset.from_tensor_slices(self.images)
+        decode = functools.partial(decode_image, height=height, width=width)
+        images = files.map(decode, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+        return images.batch(batch_size).prefetch(PREFETCHED_BATCHES)
 
 
 def read_split(dataset: Dataset, name: str) -> Split:
@@ -77,28 +79,20 @@ def read_split(dataset: Dataset, name: str) -> Split:
     return Split(name, columns["image"], labels, tasks)
 
 
-def _read_shard(path: pathlib.Path, examples: int, tasks: int) -> Iterator[dict[str, tf.Tensor]]:
+def _read_shard(
+    path: pathlib.Path, examples: int, tasks: int, at_a_time: int = _RECORDS_AT_A_TIME
+) -> Iterator[dict[str, tf.Tensor]]:
     read = 0
     try:
-        for serialized in tf.data.TFRecordDataset(str(path)).batch(_RECORDS_AT_A_TIME):
+        for serialized in tf.data.TFRecordDataset(str(path)).batch(at_a_time):
             yield parse_examples(serialized, tasks)
             read += len(serialized)
     except tf.errors.OpError as error:
-        number = _first_bad_record(path, tasks)
-        raise InputError(f"{path}: record {number} is damaged; copy the dataset again or convert it again") from error
+        if at_a_time > 1:
+            yield from _read_shard(path, examples, tasks, at_a_time=1)  # raises the error with the number of the record
+        raise InputError(f"{path}: record {read} is damaged; copy the dataset again or convert it again") from error
     if read != examples:
         raise InputError(f"{path}: {read} records, but dataset.json states {examples}; copy or convert it again")
-
-
-def _first_bad_record(path: pathlib.Path, tasks: int) -> int:
-    number = 0
-    try:
-        for serialized in tf.data.TFRecordDataset(str(path)):
-            parse_examples(serialized[tf.newaxis], tasks)
-            number += 1
-    except tf.errors.OpError:
-        return number
-    return number
 
 
 def _check_labels(dataset: Dataset, name: str, labels: pd.DataFrame) -> None:

@@ -45,9 +45,9 @@ def attribute_table(
     return pd.DataFrame(rows)
 
 
-def mean_accuracy(table: pd.DataFrame) -> float:
-    """Mean over the tasks that have a known label; NaN when there is none."""
-    return float(table["accuracy"].mean())
+def mean_score(table: pd.DataFrame | None, score: str) -> float | None:
+    """Mean of a column of `attribute_table` over the tasks that have a known label; None when there is none."""
+    return None if table is None or table[score].isna().all() else float(table[score].mean())
 
 
 def _scores(truth: np.ndarray, predicted: np.ndarray) -> dict[str, float]:

@@ -47,15 +47,9 @@ class FusionFindings:
 
 
 def fusion_findings(
-    model: keras.Model, config: ModelConfig, query: Split, shown: Sequence[int]
+    model: keras.Model, config: ModelConfig, query: Split, indices: Sequence[int]
 ) -> FusionFindings | None:
-    """Pose maps and responses of some queries, and mean channel weights; None without a pose branch.
-
-    Args:
-        model, config: A trained model and its config.
-        query: The query split.
-        shown: Indices of the queries in the pictures.
-    """
+    """Pose maps and responses of these queries, and channel weights over many; None without a pose branch."""
     if config.pose_maps == "none":
         return None
     weights = None
@@ -63,7 +57,7 @@ def fusion_findings(
         count = min(len(query), _WEIGHED_IMAGES)
         spread = np.unique(np.linspace(0, len(query) - 1, count).round().astype(int))
         weights = ChannelWeights(model, config.pose_maps)(_pixels(config, query, spread))
-    images = _pixels(config, query, shown)
+    images = _pixels(config, query, indices)
     responding = response_panels(model, images) if has_responses(config) else []
     return FusionFindings(pose_panels(model, images), responding, weights)
 

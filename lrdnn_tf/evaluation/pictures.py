@@ -18,8 +18,6 @@ _LINES = (  # one per ranking
     {"linestyle": (0, (4, 2)), "linewidth": 1.4},
     {"linestyle": (0, (1, 1.5)), "linewidth": 1.4},
 )
-_BARS = {"color": _COLOURS[2], "alpha": 0.85}
-_OUTLINE = {"color": _INK, "histtype": "step", "linewidth": 1.5}
 _THUMBNAIL_HEIGHT = 192
 _JPEG_QUALITY = 88
 
@@ -48,10 +46,10 @@ def precision_histogram(rankings: Mapping[str, Ranking]) -> str:
     """Distribution of average precision over the queries: the first ranking as bars, the others as outlines."""
     figure, axes = _figure(6.4, 4.0)
     edges = np.linspace(0, 100, 21)
-    for number, (name, ranking) in enumerate(rankings.items()):
-        values = ranking.average_precisions[ranking.match_counts > 0]
-        style = _OUTLINE | {"linestyle": _LINES[number]["linestyle"]} if number else _BARS
-        axes.hist(100 * values, edges, label=name, **style)
+    style = {"color": _COLOURS[2], "alpha": 0.85}
+    for name, ranking in rankings.items():
+        axes.hist(100 * ranking.average_precisions[ranking.match_counts > 0], edges, label=name, **style)
+        style = {"color": _INK, "histtype": "step", "linewidth": 1.5}
     axes.set(xlabel="Average precision of a query (%)", ylabel="Queries", xlim=(0, 100))
     axes.yaxis.get_major_locator().set_params(integer=True)
     axes.legend(frameon=False, loc="lower right", bbox_to_anchor=(1, 1), ncols=2, labelcolor=_INK)

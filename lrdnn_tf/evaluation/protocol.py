@@ -84,11 +84,6 @@ class Protocol:
     junk: np.ndarray
     images: int
 
-    @property
-    def candidates(self) -> np.ndarray:
-        """int [queries], gallery images that are not ignored."""
-        return self.images - self.same_camera.counts
-
     def require_matches(self) -> None:
         """Raises an InputError when no query has a true match."""
         if not self.matches.counts.any():
@@ -113,8 +108,3 @@ def apply_protocol(query_labels: Labels, gallery_labels: Labels) -> Protocol:
 
     junk = np.flatnonzero(gallery_ids == JUNK)
     return Protocol(pairs(~same_camera), pairs(same_camera), junk, len(gallery_ids) - len(junk))
-
-
-def check_labels(query_labels: Labels, gallery_labels: Labels) -> None:
-    """Raises the InputError that ranking with these labels would raise, before descriptors are computed."""
-    apply_protocol(query_labels, gallery_labels).require_matches()

@@ -318,11 +318,6 @@ def _tied_after(limits: np.ndarray, matches: Pairs) -> np.ndarray:
     return ends[np.searchsorted(ends, indices)] - indices
 
 
-def _chance(protocol: Protocol) -> float:
-    valid = protocol.matches.counts > 0
-    return float(np.mean(protocol.matches.counts[valid] / protocol.candidates[valid]))
-
-
 def _summary(protocol: Protocol, ahead: np.ndarray) -> Ranking:
     """The metrics, from the number of images that are ranked ahead of each true match."""
     counts, starts = protocol.matches.counts, protocol.matches.starts
@@ -340,6 +335,7 @@ def _summary(protocol: Protocol, ahead: np.ndarray) -> Ranking:
     first_matches = np.zeros(len(counts), np.int64)
     first_matches[valid] = ahead[firsts] + 1
     lasts = starts[1:][valid] - 1
+    candidates = protocol.images - protocol.same_camera.counts  # gallery images that are not ignored
     return Ranking(
         cmc=np.mean(first_matches[valid, None] <= np.arange(1, CMC_RANKS + 1), axis=0),
         mean_ap=float(average_precisions[valid].mean()),
@@ -348,5 +344,5 @@ def _summary(protocol: Protocol, ahead: np.ndarray) -> Ranking:
         average_precisions=average_precisions,
         first_matches=first_matches,
         match_counts=counts,
-        chance_rank1=_chance(protocol),
+        chance_rank1=float(np.mean(counts[valid] / candidates[valid])),
     )

@@ -17,9 +17,9 @@ from lrdnn_tf.config import ModelConfig
 from lrdnn_tf.data.dataset import Dataset
 from lrdnn_tf.data.split import Split
 from lrdnn_tf.evaluation import fusion_pictures, pictures
-from lrdnn_tf.evaluation.attributes import mean_accuracy
+from lrdnn_tf.evaluation.attributes import mean_score
 from lrdnn_tf.evaluation.ranking import Ranking
-from lrdnn_tf.evaluation.results import COSINE, RERANKED, PhaseResult, RankedList, Settings
+from lrdnn_tf.evaluation.results import COSINE, RERANKED, PhaseResult, Settings
 from lrdnn_tf.model.channel_weights import by_name
 
 PAGE, TABLES, SUMMARY = "index.html", "tables.csv", "summary.json"
@@ -67,15 +67,10 @@ def summarize(
     }
 
 
-def write_report(
-    report_dir: str | os.PathLike,
-    results: Sequence[PhaseResult],
-    dataset: Dataset,
-    query: Split,
-    gallery: Split,
-    summary: dict,
-) -> pathlib.Path:
-    """Writes the report; summary.json comes last, so that a folder that has one holds a complete report.
+def write_report(report_dir: str | os.PathLike, page: str, table: pd.DataFrame, summary: dict) -> pathlib.Path:
+    """Writes the results of `render_page`, `long_table` and `summarize` as the files of a report.
+
+    summary.json comes last, so that a folder that has one holds a complete report.
 
     Returns:
         The path of index.html.
@@ -84,12 +79,11 @@ def write_report(
         InputError: The folder cannot be written.
     """
     folder = pathlib.Path(report_dir)
-    page = render_page(results, dataset, query, gallery, summary)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / SUMMARY).unlink(missing_ok=True)
         write_text(folder / PAGE, page)
-        write_text(folder / TABLES, long_table(results).to_csv(index=False))
+        write_text(folder / TABLES, table.to_csv(index=False))
         write_json(folder / SUMMARY, summary)
     except OSError as error:
         raise InputError(f"{folder}: cannot write the report ({error.strerror}); try another --report_dir") from error
@@ -128,13 +122,7 @@ def long_table(results: Sequence[PhaseResult]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["phase", "table", "item", "metric", "value"])
 
 
-def render_page(
-    results: Sequence[PhaseResult],
-    dataset: Dataset,
-    query: Split,
-    gallery: Split,
-    summary: dict,
-) -> str:
+def render_page(results: Sequence[PhaseResult], dataset: Dataset, query: Split, gallery: Split, summary: dict) -> str:
     """index.html as a string: all pictures are inside it, and nothing is fetched."""
     last = results[-1]
     templates = jinja2.Environment(
@@ -144,7 +132,13 @@ def render_page(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    templates.filters |= {"percent": _percent, "count": "{:,}".format}
+    templates.filters |= {
+        "percent": _percent,
+        "count": "{:,}".format,
+        "picture": pictures.picture,
+        "thumbnail": pictures.thumbnail,
+        "chart": fusion_pictures.channel_weight_chart,
+    }
     return templates.get_template("report.html").render(
         summary=summary,
         dataset=dataset,
@@ -152,32 +146,17 @@ def render_page(
         ranks=_SHOWN_RANKS,
         best_of=_best_values(results),
         results=results,
-        last=last,
         suffixes={name: _suffix(name) for name in last.rankings},
-        changed_queries=_changed_queries(summary["settings"]),
         cmc_curves=pictures.cmc_curves({result.phase: result.rankings for result in results}),
         precision_histogram=pictures.precision_histogram(last.rankings),
         camera_heat_map=pictures.camera_heat_map(last.camera_pairs),
-        ranked_lists=_ranked_lists(last, query, gallery),
-        fusions={result.phase: _fusion(result) for result in results if result.fusion},
-        attribute_rows=_attribute_rows(results),
-        paper_rows=_paper_rows(results),
+        query=query,
+        gallery=gallery,
+        attributes={result.phase: result.attributes for result in results if result.attributes is not None},
+        paper=PAPER,
+        measured={method_name(result.config): result.by_cosine for result in results},
         configs={result.phase: json.dumps(result.origin, indent=2) for result in results},
     )
-
-
-def _changed_queries(settings: dict) -> list[str]:
-    """Sentences that describe how the settings changed the queries' descriptors."""
-    sentences = []
-    if settings["multi_query"] != "none":
-        sentences.append(
-            f"Multi-query: each query is pooled ({settings['multi_query']}) with all images of its person from its own "
-            "camera."
-        )
-    if count := settings["query_expansion"]:
-        images = "image" if count == 1 else f"{count} images"
-        sentences.append(f"Query expansion: each query is averaged with the {images} nearest to it.")
-    return sentences
 
 
 def _suffix(ranking: str) -> str:
@@ -196,25 +175,12 @@ def _phase_summary(result: PhaseResult) -> dict[str, Any]:
         summary |= {metric + _suffix(name): value for metric, value in rates.items()}
     if RERANKED not in result.rankings:
         summary |= {metric + _suffix(RERANKED): None for metric in rates}
-    scored = result.attributes
     return summary | {
         "channel_weights": _channel_weights(result),
         "queries": result.by_cosine.queries,
         "queries_left_out": result.by_cosine.queries_left_out,
-        "mean_attribute_accuracy": None if scored is None else _number_or_none(mean_accuracy(scored)),
-        "mean_attribute_balanced_accuracy": None
-        if scored is None
-        else _number_or_none(float(scored["balanced_accuracy"].mean())),
-    }
-
-
-def _fusion(result: PhaseResult) -> dict[str, Any]:
-    """The pictures of a fusion as data URIs; no chart without channel parsing."""
-    weights = result.fusion.channel_weights
-    return {
-        "poses": [pictures.picture(panel) for panel in result.fusion.pose_panels],
-        "responses": [pictures.picture(panel) for panel in result.fusion.response_panels],
-        "chart": None if weights is None else pictures.picture(fusion_pictures.channel_weight_chart(weights)),
+        "mean_attribute_accuracy": mean_score(result.attributes, "accuracy"),
+        "mean_attribute_balanced_accuracy": mean_score(result.attributes, "balanced_accuracy"),
     }
 
 
@@ -229,10 +195,6 @@ def _channel_weights(result: PhaseResult) -> dict[str, dict[str, float]] | None:
     }
 
 
-def _number_or_none(value: float) -> float | None:
-    return None if math.isnan(value) else value
-
-
 def _percent(value: float | None) -> str:
     return "–" if value is None or math.isnan(value) else f"{100 * value:.1f}"
 
@@ -243,52 +205,3 @@ def _best_values(results: Sequence[PhaseResult]) -> dict[str, float]:
         return {}
     columns = pd.DataFrame([_phase_summary(result) for result in results]).select_dtypes("number")
     return columns.max().to_dict()
-
-
-def _ranked_lists(result: PhaseResult, query: Split, gallery: Split) -> dict[str, list[dict]]:
-    """The best and worst queries with their nearest gallery images, as pictures and captions."""
-
-    def person(split: Split, index: int) -> dict:
-        row = split.labels.iloc[index]
-        return {
-            "picture": pictures.thumbnail(*split.image_files([index])),
-            "identity": int(row["identity"]),
-            "camera": int(row["camera"]),
-            "path": row["path"],
-        }
-
-    def shown(ranked: RankedList) -> dict:
-        return {
-            "query": person(query, ranked.query),
-            "average_precision": result.by_cosine.average_precisions[ranked.query],
-            "first_match": result.by_cosine.first_matches[ranked.query],
-            "matches": result.by_cosine.match_counts[ranked.query],
-            "found": [person(gallery, index) for index in ranked.gallery],
-        }
-
-    return {
-        "Best queries": [shown(ranked) for ranked in result.best],
-        "Worst queries": [shown(ranked) for ranked in result.worst],
-    }
-
-
-def _attribute_rows(results: Sequence[PhaseResult]) -> list[dict]:
-    """A row per task, with the scores of every phase that has attribute heads."""
-    scored = {result.phase: result.attributes.set_index("task") for result in results if result.attributes is not None}
-    if not scored:
-        return []
-    tasks = next(iter(scored.values()))
-    return [
-        {"task": task, "classes": int(row["classes"]), "images": int(row["images"]), "most_common": row["most_common"]}
-        | {"phases": {phase: table.loc[task] for phase, table in scored.items() if task in table.index}}
-        for task, row in tasks.iterrows()
-    ]
-
-
-def _paper_rows(results: Sequence[PhaseResult]) -> list[dict]:
-    ours = {method_name(result.config): result for result in results}
-    methods = [*PAPER["market1501"], *(name for name in ours if name not in PAPER["market1501"])]
-    return [
-        {"method": name, "ours": ours.get(name)} | {dataset: rows.get(name) for dataset, rows in PAPER.items()}
-        for name in methods
-    ]

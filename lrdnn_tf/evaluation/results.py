@@ -18,7 +18,7 @@ from lrdnn_tf.evaluation import ranking
 from lrdnn_tf.evaluation.attributes import attribute_table
 from lrdnn_tf.evaluation.descriptors import describe, ranking_labels
 from lrdnn_tf.evaluation.fusion_pictures import FusionFindings, fusion_findings
-from lrdnn_tf.evaluation.protocol import Labels, check_labels
+from lrdnn_tf.evaluation.protocol import Labels, apply_protocol
 from lrdnn_tf.evaluation.queries import POOLINGS, check_expansion, expand_queries, pool_queries
 from lrdnn_tf.evaluation.ranking import Ranking
 from lrdnn_tf.evaluation.reranking import check_settings, rerank
@@ -45,32 +45,8 @@ class Settings:
     def __post_init__(self):
         check_options(self)
 
-    def for_gallery(self, images: int) -> "Settings":
-        """These settings, without re-ranking and with a warning where a gallery of this size is too small for k1.
-
-        Raises:
-            InputError: Another setting does not fit a gallery of this size.
-        """
-        if self.query_expansion:
-            check_expansion(images, self.query_expansion)
-        if not self.rerank:
-            return self
-        if self.k1 > images:
-            logging.warning("no re-ranking: k1=%d is more than the %d images of the gallery", self.k1, images)
-            return dataclasses.replace(self, rerank=False)
-        check_settings(images, self.k1, self.k2, self.lambda_value)
-        return self
-
 
 DEFAULTS = Settings()
-
-
-@dataclasses.dataclass(frozen=True)
-class RankedList:
-    """A query and the gallery images that are nearest to it, as record indices of their splits."""
-
-    query: int
-    gallery: np.ndarray
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,7 +60,8 @@ class PhaseResult:
         rankings: By name: COSINE, and RERANKED unless the settings leave it out.
         attributes: Table returned by `attribute_table`; None when the model has no head for the dataset's tasks.
         camera_pairs: Table returned by `ranking.rank_with_camera_pairs`, by cosine.
-        best, worst: Queries with the highest and the lowest average precision by cosine, one of each identity.
+        best, worst: Queries with the highest and the lowest average precision by cosine, one of each identity, each
+            with the gallery images nearest to it, as record indices.
         fusion: Findings returned by `fusion_findings`; None without a pose branch.
     """
 
@@ -94,8 +71,8 @@ class PhaseResult:
     rankings: dict[str, Ranking]
     attributes: pd.DataFrame | None
     camera_pairs: pd.DataFrame
-    best: list[RankedList]
-    worst: list[RankedList]
+    best: dict[int, np.ndarray]
+    worst: dict[int, np.ndarray]
     fusion: FusionFindings | None
 
     @property
@@ -146,8 +123,8 @@ def evaluate_phase(
             rankings=rankings,
             attributes=attribute_table(tasks, gallery.labels, predictions) if tasks else None,
             camera_pairs=camera_pairs,
-            best=_ranked_lists(best, inputs),
-            worst=_ranked_lists(worst, inputs),
+            best=_nearest(best, inputs),
+            worst=_nearest(worst, inputs),
             fusion=fusion_findings(model, config, query, [*best[:3], *worst[:3]]),
         )
     except InputError as error:
@@ -155,12 +132,23 @@ def evaluate_phase(
 
 
 def check_splits(dataset: Dataset, query: Split, gallery: Split, settings: Settings) -> Settings:
-    """The settings for this gallery, see `Settings.for_gallery`; an InputError when the splits cannot be ranked."""
+    """The settings for these splits: without re-ranking, with a warning, where the gallery is too small for k1.
+
+    Raises:
+        InputError: The splits cannot be ranked, or another setting does not fit them.
+    """
+    small = settings.rerank and settings.k1 > len(gallery)
     try:
-        check_labels(ranking_labels(query), ranking_labels(gallery))
-        return settings.for_gallery(len(gallery))
+        apply_protocol(ranking_labels(query), ranking_labels(gallery)).require_matches()
+        if settings.query_expansion:
+            check_expansion(len(gallery), settings.query_expansion)
+        if settings.rerank and not small:
+            check_settings(len(gallery), settings.k1, settings.k2, settings.lambda_value)
     except InputError as error:
         raise InputError(f"{dataset.path}: {error}") from error
+    if small:
+        logging.warning("no re-ranking: k1=%d is more than the %d images of the gallery", settings.k1, len(gallery))
+    return dataclasses.replace(settings, rerank=False) if small else settings
 
 
 def _improve_queries(inputs: _Inputs, settings: Settings) -> _Inputs:
@@ -198,7 +186,6 @@ def _extreme_queries(result: Ranking, identities: np.ndarray) -> tuple[list[int]
     )
 
 
-def _ranked_lists(queries: list[int], inputs: _Inputs) -> list[RankedList]:
+def _nearest(queries: list[int], inputs: _Inputs) -> dict[int, np.ndarray]:
     chosen = inputs._replace(query=inputs.query[queries], query_labels=inputs.query_labels.take(queries))
-    nearest = ranking.nearest(*chosen, count=_LIST_LENGTH)
-    return [RankedList(query, gallery) for query, gallery in zip(queries, nearest, strict=True)]
+    return dict(zip(queries, ranking.nearest(*chosen, count=_LIST_LENGTH), strict=True))

@@ -4,7 +4,6 @@ import csv
 import os
 
 import numpy as np
-import tensorflow as tf
 import tf_keras as keras
 from tensorboard.plugins import projector
 
@@ -12,23 +11,16 @@ from lrdnn_tf import runs
 from lrdnn_tf.data.split import Split
 from lrdnn_tf.evaluation.descriptors import describe, ranking_labels
 from lrdnn_tf.evaluation.ranking import rank
-from lrdnn_tf.model.lrdnn import EMBEDDING
-
-_BATCH = 64
 
 
-def retrieval_scores(model: keras.Model, query: Split, gallery: Split, batch_size: int = _BATCH) -> dict[str, float]:
+def retrieval_scores(model: keras.Model, query: Split, gallery: Split) -> dict[str, float]:
     """Retrieval of a model on a query and a gallery: {"mAP", "rank1"}, from 0 to 1.
 
     Raises:
         InputError: The splits cannot be ranked.
     """
-    result = rank(
-        describe(model, query, batch_size).embeddings,
-        describe(model, gallery, batch_size).embeddings,
-        ranking_labels(query),
-        ranking_labels(gallery),
-    )
+    embeddings = [describe(model, split).embeddings for split in (query, gallery)]
+    result = rank(*embeddings, ranking_labels(query), ranking_labels(gallery))
     return {"mAP": result.mean_ap, "rank1": result.rank1}
 
 
@@ -42,16 +34,14 @@ def project_gallery(run_dir: str | os.PathLike, phase: str, gallery: Split, imag
         gallery: The gallery split.
         images: Number of images; all when the gallery has fewer.
     """
-    model, config = runs.load_model(run_dir, phase)
-    batches = gallery.batches(config.height, config.width, min(_BATCH, images))
-    wanted = batches.take(-(-images // _BATCH))
-    describe_batch = tf.function(lambda batch: model(batch, training=False)[EMBEDDING])
-    embeddings = np.concatenate([describe_batch(batch).numpy() for batch in wanted])[:images]
+    model, _ = runs.load_model(run_dir, phase)
+    shown = gallery.head(images)
     folder = runs.phase_dir(run_dir, phase) / "tensorboard"
     folder.mkdir(parents=True, exist_ok=True)
-    np.savetxt(folder / "gallery.tsv", embeddings, fmt="%.5g", delimiter="\t")
-    labels = gallery.labels[["identity", "camera", "path"]][: len(embeddings)]
-    labels.to_csv(folder / "gallery_labels.tsv", sep="\t", index=False, quoting=csv.QUOTE_NONE, escapechar="\\")
+    np.savetxt(folder / "gallery.tsv", describe(model, shown).embeddings, fmt="%.5g", delimiter="\t")
+    shown.labels[["identity", "camera", "path"]].to_csv(
+        folder / "gallery_labels.tsv", sep="\t", index=False, quoting=csv.QUOTE_NONE, escapechar="\\"
+    )
     config = projector.ProjectorConfig()
     config.embeddings.add(tensor_name="gallery", tensor_path="gallery.tsv", metadata_path="gallery_labels.tsv")
     projector.visualize_embeddings(str(folder), config)

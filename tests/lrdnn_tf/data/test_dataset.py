@@ -28,8 +28,8 @@ def test_folder_without_description_is_named(tmp_path, path):
 @pytest.mark.parametrize(
     "content, words",
     [
-        ("{", "not JSON"),
-        ("[]", "not of format version 1"),
+        ("{", "convert the dataset again"),
+        ("[]", "not a JSON object"),
         ('{"format_version": 2, "kind": "reid"}', "not of format version 1"),
         ('{"format_version": 1, "kind": "pose"}', "kind 'pose', not 'reid'"),
         ('{"format_version": 1, "kind": "reid"}', "incomplete"),

@@ -188,7 +188,7 @@ def test_without_reranking_neither_page_nor_table_mention_it(evaluated, without_
 
 
 def test_a_gallery_too_small_for_k1_skips_reranking_with_one_message(
-    trained_run, tiny_dataset, without_reranking, tmp_path, monkeypatch
+    trained_run, tiny_dataset, splits, without_reranking, tmp_path, monkeypatch
 ):
     warnings = []
     monkeypatch.setattr(results.logging, "warning", lambda text, *values: warnings.append(text % values))
@@ -198,7 +198,7 @@ def test_a_gallery_too_small_for_k1_skips_reranking_with_one_message(
     assert summary["phases"] == {phase: without_reranking[0]["phases"][phase] for phase in phases}
     assert summary["settings"]["rerank"] is False
     settings = Settings(k1=12)
-    assert settings.for_gallery(12) is settings
+    assert results.check_splits(tiny_dataset, *splits, settings) is settings
 
 
 @pytest.mark.slow
@@ -270,7 +270,7 @@ def test_frames_are_green_exactly_for_the_same_person(page):
 
 
 def report_arguments(trained_run, dataset, query, gallery):
-    """The arguments of write_report and render_page for one phase, without the summary."""
+    """The arguments of render_page for one phase, without the summary."""
     return [evaluate_phase(trained_run, "identity", dataset, query, gallery, settings=SMALL)], dataset, query, gallery
 
 
@@ -288,7 +288,7 @@ def test_a_failed_write_leaves_no_summary(evaluated, written, tmp_path, monkeypa
 
     monkeypatch.setattr(pathlib.Path, "replace", fail)
     with pytest.raises(InputError, match="No space left on device"):
-        report.write_report(folder, *written, evaluated[0])
+        report.write_report(folder, "page", report.long_table(written[0]), evaluated[0])
     assert not (folder / "summary.json").exists()
 
 
@@ -312,7 +312,7 @@ def test_the_page_describes_changed_queries(evaluated, written):
     plain = report.render_page(*written, evaluated[0])
     settings = Settings(flip=True, multi_query="max", query_expansion=1, k1=5, k2=2)
     changed = report.render_page(*written, evaluated[0] | {"settings": dataclasses.asdict(settings)})
-    for sentence in ("is pooled (max)", "averaged with the image nearest", "an image and its mirror image"):
+    for sentence in ("is pooled (max)", "averaged with the gallery image nearest", "an image and its mirror image"):
         assert sentence in changed
         assert sentence not in plain
 

@@ -4,7 +4,7 @@ import pytest
 
 from lrdnn_base.errors import InputError
 from lrdnn_tf.evaluation import ranking
-from lrdnn_tf.evaluation.protocol import Labels, check_labels
+from lrdnn_tf.evaluation.protocol import Labels, apply_protocol
 
 
 def make_data(seed=0, queries=40, images=300, identities=25, cameras=4, dimensions=8, noise=0.8):
@@ -231,11 +231,13 @@ def test_labels_that_cannot_be_used_are_named(identities, cameras, named):
         Labels(identities, cameras)
 
 
-@pytest.mark.parametrize("function", [ranking.rank, ranking.rank_with_camera_pairs, check_labels])
+@pytest.mark.parametrize("function", [ranking.rank, ranking.rank_with_camera_pairs])
 def test_labels_without_a_match_are_named(function):
     data = make_data() | {"query_labels": Labels(np.full(40, 99), np.ones(40, int))}
     with pytest.raises(InputError, match=r"^query_labels: no query has an image of its identity from another camera"):
-        function(*labels_of(data)) if function is check_labels else function(**data)
+        function(**data)
+    with pytest.raises(InputError, match=r"^query_labels: no query"):
+        apply_protocol(*labels_of(data)).require_matches()
 
 
 @pytest.mark.parametrize(
