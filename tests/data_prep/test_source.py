@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 import pytest
-from lrdnn_tf.data.pipeline import read_images, read_labels
+from lrdnn_tf.data.split import read_split
 
 from data_prep.source import Crop, Source, convert_source
 from lrdnn_base.errors import InputError
@@ -43,8 +43,8 @@ def test_list_files_without_labels(raw_dir, tmp_path, caplog):
     dataset = read_dataset(tmp_path / "out")
     assert dataset.name == "listed" and dataset.attributes == () and dataset.identities == (4, 9)
     assert {name: split.examples for name, split in dataset.splits.items()} == {"train": 2, "query": 1, "gallery": 1}
-    assert read_labels(dataset, "train").path.tolist() == ["a/1.jpg", "a/2.jpg"]
-    assert read_images(dataset, "query", [0]) == [(raw_dir / "a" / "3.jpg").read_bytes()]
+    assert read_split(dataset, "train").labels.path.tolist() == ["a/1.jpg", "a/2.jpg"]
+    assert read_split(dataset, "query").image_files([0]) == [(raw_dir / "a" / "3.jpg").read_bytes()]
     assert caplog.text == ""  # nothing about labels or counts that were never published
 
 
@@ -62,7 +62,7 @@ def test_labels_of_any_format(raw_dir, tmp_path):
     convert_source(source, raw_dir, tmp_path / "out")
     dataset = read_dataset(tmp_path / "out")
     assert dataset.attributes == tasks
-    assert read_labels(dataset, "train").hat.tolist() == [1, -1] and read_labels(dataset, "gallery").hat.tolist() == [0]
+    assert read_split(dataset, "train").labels.hat.tolist() == [1, -1] and read_split(dataset, "gallery").labels.hat.tolist() == [0]
 
 
 def test_labels_for_a_dataset_without_them_are_refused(raw_dir, tmp_path):
