@@ -5,12 +5,12 @@ import subprocess
 import sys
 
 import pytest
-from lrdnn_tf.data.split import read_split
 
 from data_prep.source import Crop, Source, convert_source
 from lrdnn_base.errors import InputError
 from lrdnn_tf.attributes import AttributeTask
 from lrdnn_tf.data.dataset import read_dataset
+from lrdnn_tf.data.split import read_split
 
 LISTS = {
     "train": "a/1.jpg 4 1\na/2.jpg 9 2\n",
@@ -62,7 +62,9 @@ def test_labels_of_any_format(raw_dir, tmp_path):
     convert_source(source, raw_dir, tmp_path / "out")
     dataset = read_dataset(tmp_path / "out")
     assert dataset.attributes == tasks
-    assert read_split(dataset, "train").labels.hat.tolist() == [1, -1] and read_split(dataset, "gallery").labels.hat.tolist() == [0]
+    assert read_split(dataset, "train").labels.hat.tolist() == [1, -1] and read_split(
+        dataset, "gallery"
+    ).labels.hat.tolist() == [0]
 
 
 def test_labels_for_a_dataset_without_them_are_refused(raw_dir, tmp_path):
