@@ -9,7 +9,7 @@ import pytest
 
 from lrdnn_base.errors import InputError
 from lrdnn_tf.attributes import AttributeTask
-from lrdnn_tf.searching.index import INDEX_FOLDER, RowFile, find_images, update_index
+from lrdnn_tf.searching.index import INDEX_FOLDER, RowFile, update_index
 from lrdnn_tf.serving.answers import Answers, Description, RefusedImage
 
 TASKS = (AttributeTask("hat", ("no", "yes")), AttributeTask("coat", ("red", "blue", "green")))
@@ -197,13 +197,13 @@ def test_images_are_found_below_the_folder_but_not_in_hidden_ones(tmp_path):
     for name in ("b/c.PNG", "a.jpg", "b/.hidden.jpg", ".git/x.jpg", "notes.txt", "b/d.jpeg"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("1")
-    assert [str(path.relative_to(tmp_path)) for path in find_images(tmp_path)] == ["a.jpg", "b/c.PNG", "b/d.jpeg"]
+    assert update_index(CountingModel(), tmp_path).paths == ["a.jpg", "b/c.PNG", "b/d.jpeg"]
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="no image"):
-        find_images(tmp_path / "empty")
+        update_index(CountingModel(), tmp_path / "empty")
 
 
-def test_places_that_cannot_be_used_are_named(tmp_path):
+def test_folders_that_cannot_be_used_are_named(tmp_path):
     write(tmp_path, [1])
     with pytest.raises(InputError, match="is a file: name the folder"):
         update_index(CountingModel(), tmp_path / "001.jpg")

@@ -113,7 +113,7 @@ def test_files_that_are_no_images_are_left_out_and_named(export_dir, gallery, qu
     for _ in range(2):
         assert len(search(str(gallery), query, str(export_dir), top=99)) == 12
         said = capsys.readouterr().err
-        assert re.search(r"left out, 2 in .*: a\.jpg \(not a JPEG or PNG image\), b\.png \(not", said)
+        assert re.search(r"skipped 2 files in .*: a\.jpg \(not a JPEG or PNG image\), b\.png \(not", said)
     with pytest.raises(InputError, match=r"cannot search for .*a\.jpg \(not a JPEG or PNG image\)"):
         search(str(gallery), str(gallery / "a.jpg"), str(export_dir))
 

@@ -144,7 +144,7 @@ def test_an_export_that_stops_leaves_no_version(trained_run, tmp_path, monkeypat
     def stop(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("lrdnn_tf.export.write_warmup_requests", stop)
+    monkeypatch.setattr("lrdnn_tf.serving.export.write_warmup_requests", stop)
     with pytest.raises(KeyboardInterrupt):
         export(trained_run, "identity", tmp_path)
     assert not [path for path in tmp_path.iterdir() if path.name.isdigit()]

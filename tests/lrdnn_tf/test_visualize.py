@@ -1,0 +1,57 @@
+import shutil
+import subprocess
+import sys
+
+import cv2
+import numpy as np
+import pytest
+
+from lrdnn_base.errors import InputError
+from lrdnn_tf import runs
+from lrdnn_tf.evaluation import fusion_pictures
+from lrdnn_tf.visualize import visualize
+
+
+def test_one_command_draws_both_figures_of_any_folder(trained_run, raw_market, tmp_path):
+    visualize(trained_run, raw_market / "query", tmp_path / "out", limit=3)
+    _, config = runs.load_model(trained_run, "fusion")
+    factor = 256 // config.height
+    for name, parts in (("pose_maps", 4), ("responses", 3)):
+        sheet = cv2.imread(str(tmp_path / "out" / f"{name}.jpg"))
+        assert sheet.shape == (28 + 2 * (256 + 12), 2 * (parts * factor * config.width + 12), 3)
+
+
+@pytest.mark.parametrize(("limit", "expected"), [(3, [1, 3, 6]), (1, [1]), (6, [1, 2, 3, 4, 5, 6]), (9, range(1, 7))])
+def test_images_are_spread_evenly_over_the_folder(trained_run, raw_market, tmp_path, monkeypatch, limit, expected):
+    drawn = []
+    monkeypatch.setattr(fusion_pictures, "has_responses", lambda config: False)
+    monkeypatch.setattr(fusion_pictures, "pose_panels", lambda model, pixels: drawn.append(pixels) or [_PANEL])
+    names = sorted(path.name for path in (raw_market / "query").iterdir())
+    visualize(trained_run, raw_market / "query", tmp_path / "limited", limit)
+    chosen = tmp_path / "chosen"
+    chosen.mkdir()
+    for number in expected:
+        shutil.copy(raw_market / "query" / names[number - 1], chosen)
+    visualize(trained_run, chosen, tmp_path / "all", 99)
+    np.testing.assert_array_equal(*drawn)
+
+
+_PANEL = np.zeros([256, 128, 3], np.uint8)
+
+
+def test_files_that_cannot_be_used_are_named(trained_run, tmp_path):
+    with pytest.raises(InputError, match="no image"):
+        visualize(trained_run, tmp_path, tmp_path / "out")
+    (tmp_path / "broken.jpg").write_bytes(b"no image")
+    with pytest.raises(InputError, match=r"broken\.jpg is not an image"):
+        visualize(trained_run, tmp_path, tmp_path / "out")
+
+
+def test_the_tool_prints_its_own_messages_only(tmp_path):
+    (tmp_path / "broken.jpg").write_bytes(b"no image")
+    command = [sys.executable, "-m", "lrdnn_tf.visualize", f"--images={tmp_path}", f"--out_dir={tmp_path}/out"]
+    finished = subprocess.run([*command, f"--run_dir={tmp_path}/run"], capture_output=True, text=True)
+    assert finished.returncode == 1
+    assert finished.stdout == ""
+    assert finished.stderr.startswith("error: no fusion phase in ")
+    assert finished.stderr.count("\n") == 1
