@@ -41,14 +41,11 @@ def parse_where(conditions: Sequence[str], tasks: Sequence[AttributeTask]) -> di
 
 
 def matching(wanted: dict[int, int], classes: np.ndarray) -> np.ndarray:
-    """Which images have all wanted classes.
+    """Which images have all classes that `parse_where` returned: bool [n].
 
     Args:
-        wanted: The result of `parse_where`.
+        wanted: The class by task.
         classes: int [n, tasks], the most likely class of each task.
-
-    Returns:
-        bool [n].
     """
     mask = np.ones(len(classes), bool)
     for task, class_ in wanted.items():
@@ -57,14 +54,11 @@ def matching(wanted: dict[int, int], classes: np.ndarray) -> np.ndarray:
 
 
 def probability(wanted: dict[int, int], scores: np.ndarray) -> np.ndarray:
-    """The probability that a matching image has all wanted classes, if attributes were independent.
+    """The probability that a matching image has all wanted classes, if attributes were independent: float32 [n].
 
     Args:
-        wanted: The result of `parse_where`.
+        wanted: The class by task.
         scores: float32 [n, tasks], the probability of the most likely class of each task.
-
-    Returns:
-        float32 [n].
     """
     return np.prod(scores[:, list(wanted)], axis=1, dtype=np.float32)
 

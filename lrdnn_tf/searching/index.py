@@ -90,8 +90,9 @@ def update_index(
     try:
         with _opened_table(folder, rebuild) as table:
             _require_same_model(table, folder, description)
-            unreadable = _bring_up_to_date(table, folder, model, description, files, parallel)
-            return _load(table, folder, description, unreadable)
+            columns = _row_files(folder, description)
+            unreadable = _bring_up_to_date(table, columns, model, files, parallel)
+            return _load(table, columns, description, unreadable)
     except sqlite3.OperationalError as error:
         if "locked" in str(error):
             raise InputError(f"another process is writing {folder}: wait for it, or name another --index_dir") from None
@@ -183,25 +184,24 @@ def _require_same_model(table: sqlite3.Connection, folder: pathlib.Path, descrip
 
 def _bring_up_to_date(
     table: sqlite3.Connection,
-    folder: pathlib.Path,
+    columns: Sequence[RowFile],
     model: Model,
-    description: Description,
     files: Mapping[str, pathlib.Path],
     parallel: int,
 ) -> dict[str, str]:
     """Embeds new and changed images.
 
     Returns:
-        The reasons why files could not be opened, by path; they are not stored, so that the next run tries them again.
+        The reasons why files could not be opened, by path, which are not stored: the next run tries these files again.
     """
-    columns = _row_files(folder, description)
     rows = min(column.rows for column in columns)
     known = {path: tuple(rest) for path, *rest in table.execute("SELECT path, size, mtime_ns, place FROM images")}
     lost = {path for path, (*_, row) in known.items() if path not in files or (row is not None and row >= rows)}
     table.executemany("DELETE FROM images WHERE path = ?", ((path,) for path in lost))
     table.commit()
     known = {path: rest for path, rest in known.items() if path not in lost}
-    taken = {row for *_, row in known.values()}
+    kept = {path: row for path, (*_, row) in known.items() if row is not None}
+    taken = set(kept.values())
     free = itertools.chain((row for row in range(rows) if row not in taken), itertools.count(rows))
     stamps, unreadable = _stamps(files)
     fresh = [path for path, stamp in stamps.items() if known.get(path, ())[:2] != stamp]
@@ -210,7 +210,9 @@ def _bring_up_to_date(
         for start in range(0, len(fresh), at_once):
             paths, images = _read([(path, files[path]) for path in fresh[start : start + at_once]], unreadable)
             found, refused = answers.embed(model, images, _BATCH, parallel)
-            row_of = {path: _row(known.get(path), free) for n, path in enumerate(paths) if n not in refused}
+            row_of = {
+                path: kept[path] if path in kept else next(free) for n, path in enumerate(paths) if n not in refused
+            }
             for column, values in zip(columns, (found.embeddings, found.classes, found.scores), strict=True):
                 column.write(np.fromiter(row_of.values(), np.int64, len(row_of)), values)
             entries = [(path, *stamps[path], row_of.get(path), refused.get(n)) for n, path in enumerate(paths)]
@@ -247,24 +249,17 @@ def _read(files: list[tuple[str, pathlib.Path]], unreadable: dict[str, str]) -> 
     return paths, images
 
 
-def _row(stored: tuple | None, free: Iterator[int]) -> int:
-    """The row of an image: the one it has in the table, or else a free one."""
-    row = None if stored is None else stored[-1]
-    return next(free) if row is None else row
-
-
 def _row_files(folder: pathlib.Path, description: Description) -> list[RowFile]:
     tasks = len(description.tasks)
     shapes = ((description.embedding_size, np.float32), (tasks, np.int32), (tasks, np.float32))
     return [RowFile(folder / file, *shape) for file, shape in zip(_ROW_FILES, shapes, strict=True)]
 
 
-def _load(table: sqlite3.Connection, folder: pathlib.Path, description: Description, unreadable: dict) -> Index:
-    columns = [column.load() for column in _row_files(folder, description)]
-    paths = [""] * min(map(len, columns))
+def _load(table: sqlite3.Connection, columns: Sequence[RowFile], description: Description, unreadable: dict) -> Index:
+    paths = [""] * min(column.rows for column in columns)
     for path, row in table.execute("SELECT path, place FROM images WHERE place IS NOT NULL"):
         paths[row] = path
     refused = dict(table.execute("SELECT path, refused FROM images WHERE refused IS NOT NULL"))
-    embeddings, classes, scores = (column[: len(paths)] for column in columns)
+    embeddings, classes, scores = (column.load()[: len(paths)] for column in columns)
     usable = np.fromiter(map(bool, paths), bool, len(paths))
     return Index(description, paths, usable, embeddings, classes, scores, refused | unreadable)

@@ -100,7 +100,7 @@ def _embedded_queries(model: Model, paths: Sequence[pathlib.Path]) -> Answers:
 
 def _report_refused(index: Index, gallery_dir: str | os.PathLike) -> None:
     if index.refused:
-        print(f"skipped {len(index.refused)} files in {gallery_dir}: {_reasons(index.refused)}", file=sys.stderr)
+        print(f"skipped in {gallery_dir} ({len(index.refused)}): {_reasons(index.refused)}", file=sys.stderr)
     if not index.usable.any():
         raise InputError(f"no image in {gallery_dir} can be read: {_reasons(index.refused)}")
 
@@ -117,12 +117,11 @@ def _by_similarity(
     tables = []
     for path, embedding, found, similarity in zip(paths, queries.embeddings, rows, similarities, strict=True):
         columns = {"similarity": similarity}
-        order = np.arange(len(found))
         if reranked and len(found):
-            columns["reranked_distance"] = _reranked_distances(embedding, index.embeddings[found])
-            order = columns["reranked_distance"].argsort(kind="stable")
-        order = order[:top]
-        tables.append(_table(index, found[order], {name: values[order] for name, values in columns.items()}, str(path)))
+            distances = _reranked_distances(embedding, index.embeddings[found])
+            order = distances.argsort(kind="stable")[:top]
+            found, columns = found[order], {"similarity": similarity[order], "reranked_distance": distances[order]}
+        tables.append(_table(index, found, columns, str(path)))
     return pd.concat(tables, ignore_index=True)
 
 
@@ -145,10 +144,7 @@ def _by_attributes(index: Index, allowed: np.ndarray, wanted: dict[int, int], to
 
 def _table(index: Index, rows: np.ndarray, columns: dict[str, np.ndarray], query: str | None = None) -> pd.DataFrame:
     classes = index.classes[rows]
-    words = {
-        task.name: [task.classes[class_] for class_ in classes[:, number]]
-        for number, task in enumerate(index.description.tasks)
-    }
+    words = {task.name: np.array(task.classes)[classes[:, n]] for n, task in enumerate(index.description.tasks)}
     asked = {} if query is None else {"query": [query] * len(rows)}
     ranks = {"rank": np.arange(1, len(rows) + 1)}
     return pd.DataFrame(asked | ranks | columns | {"path": [index.paths[row] for row in rows]} | words)

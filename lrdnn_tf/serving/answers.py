@@ -49,10 +49,16 @@ class Description:
 class Model(Protocol):
     """`saved_model.LocalModel`, `client.GrpcClient` and `client.RestClient`."""
 
-    def describe(self) -> Description: ...
+    def describe(self) -> Description:
+        """What the model is; a client raises `client.ServerError` when the server is down or slow."""
 
     def predict(self, images: Sequence[bytes]) -> Answers:
-        """Outputs for one batch of image files (their bytes); raises RefusedImage when one cannot be decoded."""
+        """Outputs for one batch of image files (their bytes).
+
+        Raises:
+            RefusedImage: An image cannot be decoded, or is too large.
+            InputError: The server is down or too slow, or has no such model.
+        """
 
 
 def answers_from(outputs: Mapping[str, np.ndarray], images: int) -> Answers:

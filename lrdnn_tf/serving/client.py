@@ -42,13 +42,12 @@ class _Unavailable(Exception):
 
 def connect(server: str, **options: Any) -> "GrpcClient | RestClient":
     """A client for "HOST:PORT" (gRPC) or "http://HOST:PORT" (REST); the options are arguments of the clients."""
-    if server.startswith(("http://", "https://")):
-        return RestClient(server, **options)
-    return GrpcClient(server, **options)
+    protocol = RestClient if server.startswith(("http://", "https://")) else GrpcClient
+    return protocol(server, **options)
 
 
 class _Client:
-    """What the clients of both protocols share; they differ in how a request is encoded and sent.
+    """What the clients of both protocols share; `_encoded` and `_send` differ. `_send` returns the outputs by name.
 
     Args:
         address: "HOST:PORT" for gRPC, "http://HOST:PORT" for REST.
@@ -63,9 +62,7 @@ class _Client:
     def __init__(self, address: str, timeout_s: float = 30, retries: int = 4, model_name: str = MODEL_NAME):
         host, _, port = address.rpartition("://")[2].rstrip("/").rpartition(":")
         if not (host and port.isdigit()):
-            raise InputError(
-                f"server {address!r}: expected HOST:PORT, such as localhost:8500, or http://localhost:8501"
-            )
+            raise InputError(f"server {address!r}: expected HOST:PORT, like localhost:8500, or http://localhost:8501")
         self.address, self.model_name = address.rstrip("/"), model_name
         self._timeout_s, self._retries = timeout_s, retries
 
@@ -79,16 +76,11 @@ class _Client:
         """Closes the connection, if there is one between calls."""
 
     def describe(self) -> Description:
-        """The id of the weights, the length of an embedding and the attribute tasks. Raises ServerError."""
+        """See `answers.Model`."""
         return answers.description_from(self._call("describe", "request", [answers.DESCRIBE_REQUEST]))
 
     def predict(self, images: Sequence[bytes]) -> Answers:
-        """Outputs for one batch of image files (their bytes).
-
-        Raises:
-            RefusedImage: An image cannot be decoded, or is too large.
-            ServerError: The server is down or too slow, or has no such model.
-        """
+        """See `answers.Model`."""
         if not images:
             return answers.no_answers(self.describe())
         return answers.answers_from(self._call("serving_default", "image_bytes", images), len(images))
@@ -112,13 +104,6 @@ class _Client:
                         "is TensorFlow Serving running there?"
                     ) from None
                 time.sleep(pause)
-
-    def _encoded(self, signature: str, name: str, values: Sequence[bytes]) -> Any:
-        raise NotImplementedError
-
-    def _send(self, request: Any, timeout_s: float) -> Mapping[str, Any]:
-        """The outputs by name. Raises _Unavailable, TimeoutError, RefusedImage or ServerError."""
-        raise NotImplementedError
 
 
 class GrpcClient(_Client):

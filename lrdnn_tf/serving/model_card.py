@@ -12,12 +12,13 @@ _CARD = """\
 # LRDNN: a person re-identification model
 
 LRDNN (Zhou et al., IJCAI 2019, doi 10.24963/ijcai.2019/146), an independent implementation. Its input is an image of a
-person, of any size, which is resized to {height}x{width} pixels. Its output is a vector of unit length; images of one
-person have vectors near each other. A model with attribute heads also outputs attributes.
+person, of any size, which is resized to {model[height]}x{model[width]} pixels. Its output is a vector of unit length;
+images of one person have vectors near each other. A model with attribute heads also outputs attributes.
 
 ## Data
 
-Trained on the dataset `{dataset}`: {identities} identities (training images `{training_images}`), phase `{phase}`.
+Trained on the dataset `{dataset[name]}`: {model[identities]} identities (training images
+`{dataset[training_images]}`), phase `{phase}`.
 
 {attributes}
 
@@ -88,14 +89,11 @@ def model_card(config: dict, summary: dict | None) -> str:
         config: config.json of the phase.
         summary: summary.json of the run's report; None when the run was not evaluated.
     """
-    model, dataset, phase = config["model"], config["dataset"], config["phase"]
+    model, phase = config["model"], config["phase"]
     tasks = [f"- {task['name']}: {', '.join(task['classes'])}" for task in model["attributes"]]
     return _CARD.format(
-        height=model["height"],
-        width=model["width"],
-        dataset=dataset["name"],
-        identities=model["identities"],
-        training_images=dataset["training_images"],
+        model=model,
+        dataset=config["dataset"],
         phase=phase,
         attributes="\n".join(["Attributes and their classes:", "", *tasks]) if tasks else "It has no attribute heads.",
         metrics=_metrics(phase, summary),

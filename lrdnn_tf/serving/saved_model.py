@@ -47,16 +47,12 @@ class LocalModel:
             raise InputError(f"the SavedModel in {folder} is damaged, export it again: {error}") from None
 
     def describe(self) -> Description:
-        """The id of the weights, the length of an embedding and the attribute tasks."""
+        """See `answers.Model`."""
         outputs = self._signatures["describe"](request=tf.constant([answers.DESCRIBE_REQUEST]))
         return answers.description_from({name: value.numpy() for name, value in outputs.items()})
 
     def predict(self, images: Sequence[bytes]) -> Answers:
-        """Outputs for one batch of image files (their bytes).
-
-        Raises:
-            RefusedImage: An image cannot be decoded, or is too large.
-        """
+        """See `answers.Model`."""
         try:
             outputs = self._signatures["serving_default"](image_bytes=tf.constant(list(images), tf.string))
         except tf.errors.InvalidArgumentError as error:

@@ -51,15 +51,7 @@ def to_tflite(model: keras.Model, config: ModelConfig, precision: str) -> bytes:
 
 
 def embed_by_tflite(path: str | os.PathLike, images: np.ndarray) -> np.ndarray:
-    """Runs a converted model on one image after another.
-
-    Args:
-        path: The .tflite file.
-        images: float32 [n, height, width, 3], RGB 0..255.
-
-    Returns:
-        Embeddings, float32 [n, D], of unit length.
-    """
+    """Embeddings, float32 [n, D], of images, float32 [n, height, width, 3], RGB, 0..255, by a .tflite file."""
     interpreter = tf.lite.Interpreter(model_content=pathlib.Path(path).read_bytes(), num_threads=os.cpu_count())
     run = interpreter.get_signature_runner()
     return np.concatenate([run(images=image[np.newaxis])["embedding"] for image in images])

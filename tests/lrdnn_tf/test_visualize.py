@@ -1,4 +1,3 @@
-import shutil
 import subprocess
 import sys
 
@@ -21,22 +20,20 @@ def test_one_command_draws_both_figures_of_any_folder(trained_run, raw_market, t
         assert sheet.shape == (28 + 2 * (256 + 12), 2 * (parts * factor * config.width + 12), 3)
 
 
-@pytest.mark.parametrize(("limit", "expected"), [(3, [1, 3, 6]), (1, [1]), (6, [1, 2, 3, 4, 5, 6]), (9, range(1, 7))])
+@pytest.mark.parametrize(("limit", "expected"), [(3, [1, 3, 6]), (1, [1]), (6, range(1, 7)), (9, range(1, 7))])
 def test_images_are_spread_evenly_over_the_folder(trained_run, raw_market, tmp_path, monkeypatch, limit, expected):
-    drawn = []
-    monkeypatch.setattr(fusion_pictures, "has_responses", lambda config: False)
-    monkeypatch.setattr(fusion_pictures, "pose_panels", lambda model, pixels: drawn.append(pixels) or [_PANEL])
-    names = sorted(path.name for path in (raw_market / "query").iterdir())
-    visualize(trained_run, raw_market / "query", tmp_path / "limited", limit)
-    chosen = tmp_path / "chosen"
-    chosen.mkdir()
-    for number in expected:
-        shutil.copy(raw_market / "query" / names[number - 1], chosen)
-    visualize(trained_run, chosen, tmp_path / "all", 99)
-    np.testing.assert_array_equal(*drawn)
+    def read(path, height, width):
+        numbers.append(int(path.name[:4]) - 10)
+        return np.zeros([height, width, 3], np.float32)
 
-
-_PANEL = np.zeros([256, 128, 3], np.uint8)
+    numbers = []
+    config = runs.read_model_config(trained_run, "identity")
+    monkeypatch.setattr("lrdnn_tf.visualize.read_image", read)
+    monkeypatch.setattr(runs, "load_model", lambda *_: (None, config))
+    monkeypatch.setattr(fusion_pictures, "pose_panels", lambda _, pixels: [np.zeros([256, 128, 3], np.uint8)])
+    visualize(trained_run, raw_market / "query", tmp_path, limit)
+    assert numbers == list(expected)
+    assert [path.name for path in tmp_path.iterdir()] == ["pose_maps.jpg"]
 
 
 def test_files_that_cannot_be_used_are_named(trained_run, tmp_path):
