@@ -93,17 +93,14 @@ class _Client:
             try:
                 return self._send(request, max(end - time.monotonic(), 0.001))
             except TimeoutError:
-                raise ServerError(
-                    f"{self.address} did not answer within {self._timeout_s:g} s: is it overloaded?"
-                ) from None
+                problem = f"did not answer within {self._timeout_s:g} s: is it overloaded?"
             except _Unavailable as error:
                 pause = min(_FIRST_PAUSE_S * 2**attempt, _LONGEST_PAUSE_S)
-                if attempt == self._retries or time.monotonic() + pause > end:
-                    raise ServerError(
-                        f"{self.address} does not answer, {attempt + 1} tries ({error}): "
-                        "is TensorFlow Serving running there?"
-                    ) from None
-                time.sleep(pause)
+                if attempt < self._retries and time.monotonic() + pause <= end:
+                    time.sleep(pause)
+                    continue
+                problem = f"does not answer, {attempt + 1} tries ({error}): is TensorFlow Serving running there?"
+            raise ServerError(f"{self.address} {problem}")
 
 
 class GrpcClient(_Client):
@@ -122,7 +119,7 @@ class GrpcClient(_Client):
             ) from None
         super().__init__(address, **options)
         self._grpc, self._predict_pb2 = grpc, predict_pb2
-        self._channel = grpc.insecure_channel(address, _CHANNEL_OPTIONS)
+        self._channel = grpc.insecure_channel(self.address, _CHANNEL_OPTIONS)
         self._stub = prediction_service_pb2_grpc.PredictionServiceStub(self._channel)
 
     def close(self) -> None:

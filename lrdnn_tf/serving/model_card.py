@@ -12,8 +12,8 @@ _CARD = """\
 # LRDNN: a person re-identification model
 
 LRDNN (Zhou et al., IJCAI 2019, doi 10.24963/ijcai.2019/146), an independent implementation. Its input is an image of a
-person, of any size, which is resized to {model[height]}x{model[width]} pixels. Its output is a vector of unit length;
-images of one person have vectors near each other. A model with attribute heads also outputs attributes.
+person, of any size, which is resized to {model[height]}x{model[width]} pixels. Its output is a vector of unit length,
+and vectors of images of one person are near each other. A model with attribute heads also outputs attributes.
 
 ## Data
 
