@@ -1,4 +1,6 @@
-# Each target is one line of what a person would type; the first one sets up .venv, and again only when pins change.
+# Each target is one command that can also be typed by hand. `setup`, which the others need, creates the virtual
+# environment, and installs again when the pinned versions change. Another Python needs a VENV of its own:
+#   make test PYTHON=python3.13 VENV=.venv-3.13
 PYTHON ?= python3
 VENV ?= .venv
 IN_VENV = $(VENV)/bin/python

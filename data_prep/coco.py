@@ -1,19 +1,19 @@
-"""Converts COCO's person keypoints to TFRecords for pose pretraining: one record an image, its people inside.
+"""Converts COCO's person keypoints to TFRecords for pose pretraining: one record per image.
 
     python -m data_prep.coco --raw_dir=coco --out_dir=data/coco
     python -m data_prep.coco --images=some/folder --annotations=some/person_keypoints.json --out_dir=data/few
 
 The first form expects train2017, val2017 and annotations/person_keypoints_{train,val}2017.json in raw_dir. The second
-takes one folder and writes it as each --split, by default as both. Images without a single person with keypoints are
-left out, as in OpenPose (Cao et al., CVPR 2017). People without keypoints and crowds become a mask, where the loss has
-no say.
+takes one folder and writes it as each --split, by default as both. Images without a person with keypoints are left
+out, as in OpenPose (Cao et al., CVPR 2017). People without keypoints and crowds become a mask of pixels that the loss
+ignores.
 """
 
-# First, so that TensorFlow's start-up notes stay off the screen.
+# First, since it suppresses the start-up messages of TensorFlow, which the imports below bring.
 from lrdnn_base import command  # isort: skip
 
 import collections
-import json
+import dataclasses
 import os
 import pathlib
 from collections.abc import Mapping, Sequence
@@ -23,9 +23,11 @@ import numpy as np
 from absl import flags, logging
 from pycocotools import mask as coco_mask
 
-from data_prep import reid
 from data_prep import shards as shard_files
+from data_prep.output import Output, command_line, count_table, list_all
 from lrdnn_base.errors import InputError
+from lrdnn_base.files import read_json
+from lrdnn_base.options import option
 from pose_pretrain import records
 from pose_pretrain.skeleton import COCO_KEYPOINTS
 
@@ -34,8 +36,18 @@ SPLITS = ("train", "val")
 _PERSON_KEYS = ("id", "image_id", "iscrowd", "keypoints", "bbox", "area", "segmentation")
 
 
+@dataclasses.dataclass(frozen=True)
+class Input:
+    """The raw dataset to read."""
+
+    raw_dir: str | None = option(None, "Folder with train2017, val2017 and annotations.")
+    images: str | None = option(None, "Folder of images, in place of --raw_dir.")
+    annotations: str | None = option(None, "COCO person keypoints of --images.")
+    split: str = option(",".join(SPLITS), "Splits that --images is written as, separated by a comma.")
+
+
 class Scene(NamedTuple):
-    """One image with its annotations: people with keypoints, and those whom the loss must leave alone."""
+    """One image with its annotations: people with keypoints, and those that the loss ignores."""
 
     path: pathlib.Path
     image_id: int
@@ -57,60 +69,56 @@ def coco_folders(raw_dir: str | os.PathLike) -> dict[str, tuple[pathlib.Path, pa
 def convert(
     sources: Mapping[str, tuple[str | os.PathLike, str | os.PathLike]],
     out_dir: str | os.PathLike,
-    name: str = NAME,
-    shards: int = 4,
-    skip_bad_images: bool = False,
     command: str = "",
+    **options: Any,
 ) -> dict[str, Any]:
     """Writes a converted pose dataset. The same input gives the same shards, byte by byte.
 
     Args:
         sources: For each split the folder of images and the file of annotations.
-        out_dir: Folder to make; must not exist.
-        name: Name of the dataset.
-        shards: TFRecord files per split.
-        skip_bad_images: Whether to leave out images that are missing or do not decode, and list them in dataset.json.
+        out_dir: Folder to create; must not exist.
         command: Recorded in dataset.json.
+        options: The other fields of data_prep.output.Output.
 
     Returns:
         The `splits` of dataset.json.
 
     Raises:
-        InputError: A file of annotations is not COCO person keypoints, nobody in it has keypoints, out_dir exists or
+        InputError: A file of annotations is not COCO person keypoints, no person in it has keypoints, out_dir exists or
             cannot be written, or images are missing or do not decode.
     """
+    output = Output(out_dir, **options)
     scenes = {split: read_scenes(*source) for split, source in sources.items()}
-    with shard_files.new_dataset(out_dir) as folder:
+    with shard_files.new_dataset(output.out_dir) as folder:
         written = {
-            split: shard_files.write_split(folder, split, found, lambda scene: scene.path, encode_scene, shards)
+            split: shard_files.write_split(folder, split, found, lambda scene: scene.path, encode_scene, output.shards)
             for split, found in scenes.items()
         }
         bad_images = [image for part in written.values() for image in part.bad_images]
-        shard_files.check_bad_images(bad_images, skip_bad_images)
-        splits = {
-            split: {
-                "examples": len(part.items),
-                "people": sum(len(scene.people) for scene in part.items),
-                "shards": part.shards,
-            }
-            for split, part in written.items()
-        }
+        shard_files.check_bad_images(bad_images, output.skip_bad_images)
+        splits = {}
+        for split, part in written.items():
+            people = sum(len(scene.people) for scene in part.items)
+            splits[split] = {"examples": len(part.items), "people": people, "shards": part.shards}
+        name = output.name or NAME
         shard_files.write_description(folder, "pose", name, splits=splits, skipped=bad_images, command=command)
     return splits
 
 
 def read_scenes(images: str | os.PathLike, annotations: str | os.PathLike) -> list[Scene]:
-    """The images that show at least one person with keypoints, in the order of their ids.
+    """The images with at least one person with keypoints, in the order of their ids.
 
     Args:
         images: Folder of the images.
         annotations: A person_keypoints_*.json.
 
     Raises:
-        InputError: The file is not COCO person keypoints, or nobody in it has any.
+        InputError: The file is not COCO person keypoints, or no person in it has keypoints.
     """
     images, path = pathlib.Path(images), pathlib.Path(annotations)
-    content = _read_json(path)
+    content = read_json(path, "name a file of COCO person keypoints")
+    if missing := [key for key in ("images", "annotations", "categories") if key not in content]:
+        raise InputError(f"{path}: not COCO person keypoints, it has no {', '.join(missing)}")
     try:
         people_of = collections.defaultdict(list)
         for annotation in _person_annotations(content, path):
@@ -120,10 +128,10 @@ def read_scenes(images: str | os.PathLike, annotations: str | os.PathLike) -> li
     except (KeyError, TypeError) as error:
         raise InputError(f"{path}: not COCO person keypoints ({type(error).__name__}: {error})") from error
     if unknown:
-        raise InputError(f"{path}: {shard_files.list_all(unknown, 'image ids that only annotations have')}")
+        raise InputError(f"{path}: {list_all(unknown, 'image ids that only annotations have')}")
     scenes = sorted((scene for scene in scenes if scene.people), key=lambda scene: scene.image_id)
     if not scenes:
-        raise InputError(f"{path}: nobody in it has keypoints")
+        raise InputError(f"{path}: no person in it has keypoints")
     if left_out := len(content["images"]) - len(scenes):
         logging.info("%s: left out %d images without a person with keypoints", path, left_out)
     return scenes
@@ -133,7 +141,7 @@ def encode_scene(scene: Scene, image: shard_files.ImageFile) -> bytes:
     """The serialized example of one image.
 
     Raises:
-        data_prep.shards.BadImageError: The image is not of the size that its annotations are for.
+        data_prep.shards.BadImageError: The size of the image is not the one in its annotations.
     """
     height, width = image.height, image.width
     if (height, width) != (scene.height, scene.width):
@@ -160,33 +168,12 @@ def ignore_mask(annotations: Sequence[Mapping[str, Any]], height: int, width: in
         height, width: Size of the image.
 
     Returns:
-        uint8 [height, width] of 0 and 1; None where there is nothing to ignore.
+        uint8 [height, width] of 0 and 1; None when there is nothing to ignore.
     """
     masks = [_run_lengths(found["segmentation"], height, width) for found in annotations if found["segmentation"]]
     if not masks:
         return None
     return coco_mask.decode(coco_mask.merge(masks))
-
-
-def table(splits: Mapping[str, Mapping[str, Any]]) -> str:
-    """The counts of a converted dataset as text for people."""
-    lines = [f"{'':10}{'images':>14}{'people':>14}"]
-    lines += [f"{split:10}{counts['examples']:>14,}{counts['people']:>14,}" for split, counts in splits.items()]
-    return "\n".join(lines)
-
-
-def _read_json(path: pathlib.Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_bytes())
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
-    except ValueError as error:
-        raise InputError(f"{path}: not JSON ({error})") from error
-    if not isinstance(content, dict):
-        raise InputError(f"{path}: not COCO person keypoints, it holds a {type(content).__name__}")
-    if missing := [key for key in ("images", "annotations", "categories") if key not in content]:
-        raise InputError(f"{path}: not COCO person keypoints, it has no {', '.join(missing)}")
-    return content
 
 
 def _person_annotations(content: dict[str, Any], path: pathlib.Path) -> list[dict[str, Any]]:
@@ -217,36 +204,29 @@ def _run_lengths(segmentation: Any, height: int, width: int) -> dict[str, Any]:
     return segmentation
 
 
-def main() -> None:
-    args = flags.FLAGS
-    if bool(args.raw_dir) == bool(args.images or args.annotations):
+def _sources(given: Input) -> dict[str, tuple[str | os.PathLike, str | os.PathLike]]:
+    if bool(given.raw_dir) == bool(given.images or given.annotations):
         raise InputError("give either --raw_dir, or --images and --annotations")
-    if not args.raw_dir and not (args.images and args.annotations):
+    if given.raw_dir:
+        return coco_folders(given.raw_dir)
+    if not (given.images and given.annotations):
         raise InputError("--images and --annotations go together")
-    few = dict.fromkeys(args.split, (args.images, args.annotations))
-    sources = coco_folders(args.raw_dir) if args.raw_dir else few
-    command = reid.command_line(
-        "data_prep.coco",
-        raw_dir=args.raw_dir,
-        images=args.images,
-        annotations=args.annotations,
-        split=",".join(sources) if args.images else None,
-        out_dir=args.out_dir,
-        name=args.name,
-        shards=args.shards,
-        skip_bad_images=args.skip_bad_images,
-    )
-    print(table(convert(sources, args.out_dir, args.name, args.shards, args.skip_bad_images, command)))
+    splits = given.split.split(",")
+    if unknown := set(splits) - set(SPLITS):
+        raise InputError(f"--split={given.split}: {', '.join(sorted(unknown))} is not one of {', '.join(SPLITS)}")
+    return dict.fromkeys(splits, (given.images, given.annotations))
+
+
+def main() -> None:
+    given, output = Input(**command.read_flags(Input)), Output(**command.read_flags(Output))
+    values = {**vars(given), **vars(output), "name": output.name or NAME}
+    if given.raw_dir:
+        values["split"] = None
+    print(count_table(convert(_sources(given), command=command_line("data_prep.coco", values), **vars(output))))
 
 
 if __name__ == "__main__":
-    flags.DEFINE_string("raw_dir", None, "folder with train2017, val2017 and annotations")
-    flags.DEFINE_string("images", None, "folder of images, in place of raw_dir")
-    flags.DEFINE_string("annotations", None, "COCO person keypoints of --images")
-    flags.DEFINE_list("split", list(SPLITS), "which splits --images is written as")
-    flags.register_validator("split", set(SPLITS).issuperset, "must be train, val or both")
-    flags.DEFINE_string("out_dir", None, "folder to make; must not exist", required=True)
-    flags.DEFINE_string("name", NAME, "name of the dataset")
-    flags.DEFINE_integer("shards", 4, "TFRecord files per split", lower_bound=1)
-    flags.DEFINE_bool("skip_bad_images", False, "leave out images that do not decode, and list them in dataset.json")
+    command.define_flags(Input)
+    command.define_flags(Output)
+    flags.mark_flags_as_required(["out_dir"])
     command.run(main)

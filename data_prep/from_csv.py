@@ -2,15 +2,16 @@
 
     python -m data_prep.from_csv --csv=people.csv --images_dir=people --out_dir=data/people
 
-One row an image, with the columns `path` (relative to --images_dir), `identity`, `camera` (a whole number from 1) and
-`split` (train, query or gallery). Identities are numbers, with -1 for junk and 0 for a distractor as in Market-1501,
-or names. Every further column is an attribute task: its values are the names of the classes, empty where unknown, and
-may differ from image to image of one person.
+Each row describes one image, with the columns `path` (relative to --images_dir), `identity`, `camera` (an integer from
+1) and `split` (train, query or gallery). Identities are numbers, with -1 for junk and 0 for a distractor as in
+Market-1501, or names. Every other column is an attribute task: its values are the names of the classes, empty where
+unknown, and may differ between images of one person.
 """
 
-# First, so that TensorFlow's start-up notes stay off the screen.
+# First, since it suppresses the start-up messages of TensorFlow, which the imports below bring.
 from lrdnn_base import command  # isort: skip
 
+import dataclasses
 import os
 import pathlib
 from typing import Any, NamedTuple
@@ -19,81 +20,76 @@ import pandas as pd
 from absl import flags, logging
 
 from data_prep import reid
-from data_prep.shards import list_all
+from data_prep.output import Output, command_line, count_table, list_all
+from data_prep.source import SPLITS, Crop
 from lrdnn_base.errors import InputError
+from lrdnn_base.options import option
 from lrdnn_tf.attributes import UNKNOWN, AttributeTask
+from lrdnn_tf.data.dataset import DISTRACTOR, JUNK
 
 COLUMNS = ("path", "identity", "camera", "split")
-# What tables and outputs downstream call other things by.
+# Names that tables and model outputs use for other columns.
 RESERVED = (*COLUMNS, "label", "images", "embedding")
-_NO_NAMES = {str(reid.JUNK): reid.JUNK, str(reid.DISTRACTOR): reid.DISTRACTOR}
+_NO_NAMES = {str(JUNK): JUNK, str(DISTRACTOR): DISTRACTOR}
 
 
 class CropTable(NamedTuple):
-    """A CSV file, read: attribute tasks, crops by split, numbers by identity name (empty where they are numbers)."""
+    """Content of a CSV file: attribute tasks, crops by split, numbers by identity name (empty without names)."""
 
     tasks: tuple[AttributeTask, ...]
-    crops: dict[str, list[reid.Crop]]
+    crops: dict[str, list[Crop]]
     identity_names: dict[str, int]
 
 
+@dataclasses.dataclass(frozen=True)
+class Input:
+    """The raw dataset to read."""
+
+    csv: str = option(help="File with the columns path, identity, camera, split, and attributes.")
+    images_dir: str | None = option(None, "Folder that the paths are relative to, by default that of the CSV file.")
+
+
 def convert(
-    csv: str | os.PathLike,
-    out_dir: str | os.PathLike,
-    images_dir: str | os.PathLike | None = None,
-    name: str | None = None,
-    shards: int = 4,
-    skip_bad_images: bool = False,
+    csv: str | os.PathLike, out_dir: str | os.PathLike, images_dir: str | os.PathLike | None = None, **options: Any
 ) -> dict[str, Any]:
     """Converts the dataset that a CSV file describes.
 
     Args:
-        csv: See read_crops.
-        out_dir: Folder to make; must not exist.
-        images_dir: What the paths in the file are relative to; by default the folder of the file.
-        name: Name of the dataset, by default that of the file.
-        shards: TFRecord files per split.
-        skip_bad_images: Whether to leave out images that are missing or do not decode, and list them in dataset.json.
+        csv: File as described in read_crops.
+        out_dir: Folder to create; must not exist.
+        images_dir: Folder that the paths in the file are relative to, by default that of the file.
+        options: The other fields of data_prep.output.Output; the default of `name` is the name of the file.
 
     Returns:
         The `splits` of dataset.json.
 
     Raises:
-        InputError: See read_crops and data_prep.reid.convert.
+        InputError: As raised by read_crops and data_prep.reid.convert.
     """
     path = pathlib.Path(csv)
     if images_dir is not None and not os.path.isdir(images_dir):
         raise InputError(f"{images_dir}: no such folder; --images_dir is what the paths in {path} are relative to")
     found = read_crops(path)
+    output = Output(out_dir, **options)
     return reid.convert(
         path.parent if images_dir is None else images_dir,
-        out_dir,
-        name or path.stem,
+        output.name or path.stem,
         found.tasks,
         found.crops,
+        output,
         identity_names=found.identity_names,
-        shards=shards,
-        skip_bad_images=skip_bad_images,
-        command=reid.command_line(
-            "data_prep.from_csv",
-            csv=csv,
-            images_dir=images_dir,
-            out_dir=out_dir,
-            name=name,
-            shards=shards,
-            skip_bad_images=skip_bad_images,
-        ),
+        command=command_line("data_prep.from_csv", {"csv": csv, "images_dir": images_dir, **vars(output)}),
     )
 
 
 def read_crops(csv: str | os.PathLike) -> CropTable:
     """Reads the rows of a CSV file, in their order, with the columns of COLUMNS and one column per attribute task.
 
-    The classes of a task are the values of its column, over all splits, sorted. Where not all identities are whole
-    numbers they are names, and get the numbers 1, 2, ... in the order of the names; -1 and 0 keep their meaning.
+    The classes of a task are the values of its column over all splits, sorted. Unless all identities are integers they
+    are names, which are numbered 1, 2, ... in sorted order; -1 and 0 keep their meaning.
 
     Raises:
-        InputError: The file cannot be read, is not such a table, or has rows that cannot be used; they are named.
+        InputError: The file cannot be read or is not such a table, or rows cannot be used, which the message lists.
     """
     path = pathlib.Path(csv)
     table = _read_table(path)
@@ -102,18 +98,18 @@ def read_crops(csv: str | os.PathLike) -> CropTable:
     tasks = tuple(_attribute_task(table[column], path) for column in table.columns if column not in COLUMNS)
     classes = [_class_indices(table[task.name], task) for task in tasks]
     rows = zip(table.split, table.path, identities, table.camera.astype(int), *classes, strict=True)
-    crops = {split: [] for split in reid.SPLITS}
+    crops = {split: [] for split in SPLITS}
     for split, image, identity, camera, *attributes in rows:
-        crops[split].append(reid.Crop(image, identity, camera, tuple(attributes)))
+        crops[split].append(Crop(image, identity, camera, tuple(attributes)))
     if not crops["train"]:
         raise InputError(f"{path}: no row of split train")
     if empty := [split for split, found in crops.items() if not found]:
-        logging.warning("%s: no row of split %s; the dataset serves for training only", path, " and ".join(empty))
+        logging.warning("%s: no row of split %s; the dataset can be used for training only", path, " and ".join(empty))
     return CropTable(tasks, crops, identity_names)
 
 
 def _read_table(path: pathlib.Path) -> pd.DataFrame:
-    """All cells as text without surrounding blanks; the index is the line in the file, the header being line 1."""
+    """All cells as text without surrounding blanks; the index is the line number, from 2 below the header."""
     try:
         table = pd.read_csv(
             path, dtype=str, na_filter=False, encoding="utf-8-sig", skipinitialspace=True, skip_blank_lines=False
@@ -137,8 +133,10 @@ def _read_table(path: pathlib.Path) -> pd.DataFrame:
 def _check_rows(table: pd.DataFrame, path: pathlib.Path) -> None:
     _require(table.path != "", table.path, path, "empty paths")
     _require(~table.path.duplicated(), table.path, path, "paths that an earlier row has")
-    _require(table.split.isin(reid.SPLITS), table.split, path, f"splits that are not {', '.join(reid.SPLITS)}")
-    _require(table.camera.str.fullmatch(r"0*[1-9]\d{0,8}"), table.camera, path, "cameras that are no number from 1")
+    _require(table.split.isin(SPLITS), table.split, path, f"splits that are not {', '.join(SPLITS)}")
+    _require(
+        table.camera.str.fullmatch(r"0*[1-9]\d{0,8}"), table.camera, path, "cameras that are not an integer from 1"
+    )
     _require(table.identity != "", table.identity, path, "empty identities")
 
 
@@ -148,10 +146,10 @@ def _require(good: pd.Series, column: pd.Series, path: pathlib.Path, what: str) 
 
 
 def _number_identities(column: pd.Series, path: pathlib.Path) -> tuple[list[int], dict[str, int]]:
-    """The numbers of the identities, and by name where they have names."""
+    """The number of each row's identity, and the number of each name when identities are names."""
     if column.str.fullmatch(r"-?\d{1,18}").all():
         numbers = column.astype("int64")
-        _require(numbers >= reid.JUNK, column, path, f"identities below {reid.JUNK} (junk)")
+        _require(numbers >= JUNK, column, path, f"identities below {JUNK} (junk)")
         return numbers.tolist(), {}
     names = sorted(set(column) - set(_NO_NAMES))
     number_of = {name: number for number, name in enumerate(names, start=1)}
@@ -166,7 +164,7 @@ def _attribute_task(column: pd.Series, path: pathlib.Path) -> AttributeTask:
         )
     classes = tuple(sorted(set(column) - {""}))
     if len(classes) < 2:
-        raise InputError(f"{path}: the attribute {name!r} has no two classes to tell apart; remove the column")
+        raise InputError(f"{path}: the attribute {name!r} has fewer than two classes; remove the column")
     return AttributeTask(name, classes)
 
 
@@ -176,17 +174,11 @@ def _class_indices(column: pd.Series, task: AttributeTask) -> list[int]:
 
 
 def main() -> None:
-    args = flags.FLAGS
-    print(reid.table(convert(args.csv, args.out_dir, args.images_dir, args.name, args.shards, args.skip_bad_images)))
+    print(count_table(convert(**command.read_flags(Input), **command.read_flags(Output))))
 
 
 if __name__ == "__main__":
-    flags.DEFINE_string(
-        "csv", None, "file with the columns path, identity, camera, split, and attributes", required=True
-    )
-    flags.DEFINE_string("out_dir", None, "folder to make; must not exist", required=True)
-    flags.DEFINE_string("images_dir", None, "what the paths are relative to; the folder of the CSV when not given")
-    flags.DEFINE_string("name", None, "name of the dataset; that of the CSV when not given")
-    flags.DEFINE_integer("shards", 4, "TFRecord files per split", lower_bound=1)
-    flags.DEFINE_bool("skip_bad_images", False, "leave out images that do not decode, and list them in dataset.json")
+    command.define_flags(Input)
+    command.define_flags(Output)
+    flags.mark_flags_as_required(["csv", "out_dir"])
     command.run(main)

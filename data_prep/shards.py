@@ -1,12 +1,10 @@
 """Writes a converted dataset: TFRecord shards in a temporary folder, dataset.json last, then one rename.
 
-A dataset folder is therefore whole or not there at all, whatever stops a conversion in the middle.
+An interrupted conversion therefore never leaves an incomplete dataset folder.
 """
 
 import concurrent.futures
 import contextlib
-import hashlib
-import json
 import os
 import pathlib
 import shutil
@@ -17,19 +15,20 @@ import tensorflow as tf
 from absl import logging
 from tqdm import tqdm
 
+from data_prep.output import list_all
 from lrdnn_base.errors import InputError
+from lrdnn_base.files import sha256, write_json
 from lrdnn_tf.data.dataset import DESCRIPTION_FILE, FORMAT_VERSION
 
 _AT_A_TIME = 512  # items read, checked and encoded in parallel before they are written
-_NAMES_SHOWN = 5
 
 
 class BadImageError(Exception):
-    """An image file that cannot be used; the message names it and says why."""
+    """An image file cannot be used; the message names the file and the reason."""
 
 
 class ImageFile(NamedTuple):
-    """The content of an image file, as it is, and the size of the image in pixels."""
+    """The unchanged content of an image file, and the size of the image in pixels."""
 
     content: bytes
     height: int
@@ -37,7 +36,7 @@ class ImageFile(NamedTuple):
 
 
 class WrittenSplit(NamedTuple):
-    """What write_split wrote: the shards, as dataset.json lists them, the items inside, and the bad images."""
+    """Result of write_split: the shards as dataset.json lists them, the items in them, and the bad images."""
 
     shards: list[dict[str, Any]]
     items: list[Any]
@@ -46,7 +45,7 @@ class WrittenSplit(NamedTuple):
 
 @contextlib.contextmanager
 def new_dataset(out_dir: str | os.PathLike) -> Iterator[pathlib.Path]:
-    """A folder to write into that becomes out_dir when the block ends well, and is removed when it does not.
+    """A folder to write into, which is renamed to out_dir when the block succeeds and removed when it raises.
 
     Raises:
         InputError: out_dir exists already, or cannot be written (a full disk, no permission).
@@ -60,16 +59,14 @@ def new_dataset(out_dir: str | os.PathLike) -> Iterator[pathlib.Path]:
         folder = _temporary_folder(out_dir, os.getpid())
         folder.mkdir()
     except OSError as error:
-        raise InputError(f"{out_dir}: cannot be made ({error.strerror})") from error
+        raise InputError(f"{out_dir}: cannot be created ({error.strerror})") from error
     try:
         yield folder
         folder.rename(out_dir)
     except (OSError, tf.errors.OpError) as error:
-        shutil.rmtree(folder, ignore_errors=True)
         raise InputError(f"{out_dir}: cannot be written ({error}); nothing was kept") from error
-    except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)  # does not exist after the rename
 
 
 def write_split(
@@ -80,15 +77,15 @@ def write_split(
     encode: Callable[[Any, ImageFile], bytes],
     shards: int,
 ) -> WrittenSplit:
-    """Writes the examples of a split in the order of the items, with a progress bar. Every image is decoded first.
+    """Decodes every image of a split and writes the examples in the order of the items, with a progress bar.
 
     Args:
-        folder: Where the shards go.
+        folder: Folder for the shards.
         split: Name of the split.
-        items: Anything, one an example.
-        path_of: The image file of an item.
-        encode: Returns the serialized example of an item, or raises BadImageError. Such items, and those whose
-            image does not decode, are left out, and noted.
+        items: Objects of any type, one per example.
+        path_of: Returns the image file of an item.
+        encode: Returns the serialized example of an item, or raises BadImageError. These items, and those whose
+            image does not decode, are left out and returned as bad images.
         shards: Number of files, at least 1.
     """
     written, bad_images, descriptions = [], [], []
@@ -117,26 +114,26 @@ def write_split(
 
 
 def check_bad_images(bad_images: Sequence[str], skip: bool) -> None:
-    """Ends the conversion over bad images, or, where they are to be skipped, warns of them."""
+    """Raises an InputError that lists the bad images, or logs a warning where they are skipped."""
     if not bad_images:
         return
     if skip:
         logging.warning("%d bad images left out, listed in %s", len(bad_images), DESCRIPTION_FILE)
         return
-    raise InputError(f"{list_all(bad_images, 'bad images')}; put them right, or leave them out with --skip_bad_images")
+    raise InputError(f"{list_all(bad_images, 'bad images')}; repair them, or leave them out with --skip_bad_images")
 
 
 def write_description(folder: pathlib.Path, kind: str, name: str, **fields: Any) -> None:
     """Writes dataset.json."""
     description = {"format_version": FORMAT_VERSION, "kind": kind, "name": name, **fields}
-    (folder / DESCRIPTION_FILE).write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
+    write_json(folder / DESCRIPTION_FILE, description)
 
 
 def read_images(paths: Sequence[pathlib.Path], pool: concurrent.futures.Executor) -> list[ImageFile | BadImageError]:
-    """Reads image files and decodes them whole, by the decoder that training uses.
+    """Reads image files and decodes them completely, with the decoder that training uses.
 
     Returns:
-        For each path the image, or an error for one that is missing, empty, truncated or not an image.
+        For each path the image, or the error for a file that is missing, empty, truncated or not an image.
     """
     contents = list(pool.map(_read, paths))
     sizes = iter(image_sizes([content for content in contents if isinstance(content, bytes)]))
@@ -156,25 +153,17 @@ def image_sizes(contents: Sequence[bytes]) -> list[tuple[int, int] | None]:
     try:
         return list(map(tuple, _decoded_sizes(tf.constant(contents, tf.string, [len(contents)])).numpy().tolist()))
     except tf.errors.InvalidArgumentError:
-        return [_decoded_size(content) for content in contents]
+        return [None] if len(contents) == 1 else [size for content in contents for size in image_sizes([content])]
 
 
 @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
 def _decoded_sizes(contents: tf.Tensor) -> tf.Tensor:
-    """int32 [n, 2]. One call for many images uses all cores; Python threads would wait for each other."""
+    """int32 [n, 2]. One call for many images uses all cores, which Python threads would not."""
 
     def size(content: tf.Tensor) -> tf.Tensor:
         return tf.shape(tf.io.decode_image(content, channels=3, expand_animations=False))[:2]
 
     return tf.map_fn(size, contents, fn_output_signature=tf.TensorSpec([2], tf.int32), parallel_iterations=64)
-
-
-def _decoded_size(content: bytes) -> tuple[int, int] | None:
-    try:
-        height, width, _ = tf.io.decode_image(content, channels=3, expand_animations=False).shape
-    except tf.errors.InvalidArgumentError:
-        return None
-    return height, width
 
 
 def _read(path: pathlib.Path) -> bytes | BadImageError:
@@ -185,35 +174,12 @@ def _read(path: pathlib.Path) -> bytes | BadImageError:
     return content or BadImageError(f"{path} (empty)")
 
 
-def summarize(entries: Sequence[Any], what: str) -> str:
-    """'12 bad images: a, b, c, ...' on one line."""
-    shown = ", ".join(map(str, entries[:_NAMES_SHOWN]))
-    return f"{len(entries)} {what}: {shown}" + (", ..." if len(entries) > _NAMES_SHOWN else "")
-
-
-def list_all(entries: Sequence[Any], what: str) -> str:
-    """summarize, and every entry on a line of its own in the log when the summary cannot hold them all."""
-    if len(entries) > _NAMES_SHOWN:
-        for entry in entries:
-            logging.error("%s: %s", what, entry)
-    return summarize(entries, what)
-
-
-def sha256(path: pathlib.Path) -> str:
-    """The SHA-256 of a file, in hexadecimal."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
-
-
 def _temporary_folder(out_dir: pathlib.Path, process: int | str) -> pathlib.Path:
     return out_dir.parent / f".{out_dir.name}.partial-{process}"
 
 
 def _remove_leftovers(out_dir: pathlib.Path) -> None:
-    """Removes what conversions to the same folder left behind that were killed."""
+    """Removes the temporary folders of conversions to the same folder that were killed."""
     prefix = _temporary_folder(out_dir, "").name
     for folder in out_dir.parent.iterdir():
         process = folder.name.removeprefix(prefix)
@@ -227,6 +193,6 @@ def _runs(process: int) -> bool:
         os.kill(process, 0)
     except ProcessLookupError:
         return False
-    except PermissionError:  # it runs, as another user
+    except PermissionError:  # the process of another user
         return True
     return process != os.getpid()

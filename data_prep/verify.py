@@ -1,13 +1,14 @@
-"""Re-reads a converted dataset and says whether it is what its dataset.json says.
+"""Reads a converted dataset again and compares it with its dataset.json.
 
     python -m data_prep.verify data/market1501
 
-Checks the hash and the number of records of every shard, that every image decodes, and that the labels fit; prints
-the counts and writes a contact sheet, for a person to see that images and labels belong together. Problems are named
-by shard and record, counted from 0, and end in exit code 1. It works for re-identification and for pose datasets.
+Checks the hash and the number of records of every shard, that every image decodes, and that the labels are consistent;
+prints the counts and writes a contact sheet, on which a person can see whether images and labels belong together.
+Problems are listed by shard and record, counted from 0, and end in exit code 1. It works for re-identification and for
+pose datasets.
 """
 
-# First, so that TensorFlow's start-up notes stay off the screen.
+# First, since it suppresses the start-up messages of TensorFlow, which the imports below bring.
 from lrdnn_base import command  # isort: skip
 
 import functools
@@ -25,11 +26,13 @@ import tensorflow as tf
 from absl import flags
 from tqdm import tqdm
 
-from data_prep import shards as shard_files
+from data_prep.output import list_all
+from data_prep.shards import image_sizes
 from lrdnn_base.errors import InputError
+from lrdnn_base.files import sha256
 from lrdnn_tf.attributes import UNKNOWN, AttributeTask
 from lrdnn_tf.data import records
-from lrdnn_tf.data.dataset import DESCRIPTION_FILE, Dataset, read_dataset, read_description
+from lrdnn_tf.data.dataset import DESCRIPTION_FILE, DISTRACTOR, Dataset, read_dataset, read_description
 from pose_pretrain import records as pose_records
 
 _TILES = 24  # images of each split on the contact sheet
@@ -38,7 +41,7 @@ _CAPTION = 18  # pixels
 
 
 class Record(NamedTuple):
-    """One record, looked at: its values by column, what is wrong with it, and a tile for the contact sheet."""
+    """One checked record: its values by column, its problem ("" for none), and its tile on the contact sheet."""
 
     values: dict[str, Any]
     problem: str
@@ -48,13 +51,13 @@ class Record(NamedTuple):
 
 
 class Verification(NamedTuple):
-    """What verify found.
+    """Result of verify.
 
     Attributes:
         counts: One row per split.
         classes: Re-identification only: examples of each class of each attribute task, one column per split.
-        problems: Everything that is not as dataset.json says; empty for a good dataset.
-        samples: Split to records, evenly spaced.
+        problems: All differences from dataset.json and all bad records; empty for a good dataset.
+        samples: For each split some records, evenly spaced.
     """
 
     counts: pd.DataFrame
@@ -64,25 +67,26 @@ class Verification(NamedTuple):
 
 
 def verify(data_dir: str | os.PathLike) -> Verification:
-    """Re-reads a converted dataset, with a progress bar.
+    """Checks a converted dataset, with a progress bar.
 
     Raises:
-        InputError: There is no dataset.json, or it cannot be read. Everything else is a problem in the result.
+        InputError: dataset.json is missing or cannot be read. All other problems are in the result.
     """
     path = pathlib.Path(data_dir)
     description = read_description(path)
     if description.get("kind") == "pose":
-        tasks, counted, look = (), ("examples", "people"), _look_at_scenes
+        tasks, counted, columns, check = (), ("examples", "people"), ("people",), _check_scenes
     else:
         dataset = read_dataset(path)
         tasks, counted = dataset.attributes, ("examples", "identities", "distractors")
-        look = functools.partial(_look_at_crops, dataset)
-
+        columns = ("identity", "label", "camera", *(task.name for task in tasks))
+        check = functools.partial(_check_crops, dataset, columns)
     _check_description(path, description, counted)
     counts, classes, problems, samples = {}, {}, [], {}
     for split, entry in description["splits"].items():
-        table, found, samples[split] = _read_split(path, split, entry["shards"], look)
-        counts[split] = _count(table, counted)
+        rows, found, samples[split] = _read_split(path, split, entry["shards"], check)
+        table = pd.DataFrame(rows, columns=columns)
+        counts[split] = _count(table)
         classes[split] = _count_classes(table, tasks)
         problems += found
         for column in counted:
@@ -92,11 +96,11 @@ def verify(data_dir: str | os.PathLike) -> Verification:
 
 
 def contact_sheet(samples: Mapping[str, Sequence[Record]], height: int = 192) -> np.ndarray:
-    """Images with captions in rows, split by split, keypoints drawn on them.
+    """Images with captions and keypoints in rows, split by split.
 
     Args:
-        samples: Split to records.
-        height: Of each image on the sheet, in pixels.
+        samples: For each split its records.
+        height: Height in pixels of each image on the sheet.
 
     Returns:
         uint8 [rows, columns, 3], BGR.
@@ -125,9 +129,9 @@ def _read_split(
     folder: pathlib.Path,
     split: str,
     shards: Sequence[Mapping[str, Any]],
-    look: Callable[[Sequence[bytes], str], list[Record]],
-) -> tuple[pd.DataFrame, list[str], list[Record]]:
-    """All records of a split as a table, the problems, and a few records for the contact sheet."""
+    check: Callable[[Sequence[bytes], str], list[Record]],
+) -> tuple[list[dict[str, Any]], list[str], list[Record]]:
+    """The values of all records of a split, the problems, and the records for the contact sheet."""
     total = sum(shard["examples"] for shard in shards)
     wanted = set(np.linspace(0, total - 1, min(_TILES, total)).astype(int).tolist())
     rows, problems, samples = [], [], []
@@ -137,12 +141,12 @@ def _read_split(
             if not path.is_file():
                 problems.append(f"{path}: missing")
                 continue
-            if shard_files.sha256(path) != shard["sha256"]:
-                problems.append(f"{path}: not the SHA-256 that dataset.json says")
+            if sha256(path) != shard["sha256"]:
+                problems.append(f"{path}: not the SHA-256 in dataset.json")
             before = len(rows)
             try:
                 for chunk in _chunks(path):
-                    for record in look(chunk, split):
+                    for record in check(chunk, split):
                         if record.problem:
                             problems.append(f"{path}: record {len(rows) - before}: {record.problem}")
                         elif len(rows) in wanted:
@@ -151,14 +155,14 @@ def _read_split(
                     bar.update(len(chunk))
             except tf.errors.DataLossError:
                 damaged = len(rows) - before
-                problems.append(f"{path}: record {damaged}: damaged; it and those after it cannot be read")
+                problems.append(f"{path}: record {damaged}: damaged; it and the records after it cannot be read")
             if len(rows) - before != shard["examples"]:
                 problems.append(f"{path}: {len(rows) - before} records, dataset.json says {shard['examples']}")
-    return pd.DataFrame(rows), problems, samples
+    return rows, problems, samples
 
 
 def _chunks(path: pathlib.Path, size: int = 256) -> Iterator[list[bytes]]:
-    """The records of a file, a few at a time; what came before damage is handed out before the error."""
+    """The records of a file, in chunks; those before a damaged record are yielded before the error is raised."""
     chunk = []
     try:
         for serialized in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
@@ -172,21 +176,19 @@ def _chunks(path: pathlib.Path, size: int = 256) -> Iterator[list[bytes]]:
     yield chunk
 
 
-def _look_at_crops(dataset: Dataset, chunk: Sequence[bytes], split: str) -> list[Record]:
-    columns = ("identity", "label", "camera", *(task.name for task in dataset.attributes))
+def _check_crops(dataset: Dataset, columns: Sequence[str], chunk: Sequence[bytes], split: str) -> list[Record]:
     try:
         parsed = records.parse_examples(tf.constant(chunk, tf.string), len(dataset.attributes))
     except tf.errors.InvalidArgumentError:
         if len(chunk) > 1:
-            return [record for serialized in chunk for record in _look_at_crops(dataset, [serialized], split)]
+            return [record for serialized in chunk for record in _check_crops(dataset, columns, [serialized], split)]
         return [Record(dict.fromkeys(columns, UNKNOWN), "not a re-identification example", b"", "")]
     label_of = {identity: label for label, identity in enumerate(dataset.identities)}
     labels = np.column_stack([parsed["identity"], parsed["label"], parsed["camera"], parsed["attributes"]])
     images = parsed["image"].numpy().tolist()
     found = []
-    for row, path, image, size in zip(
-        labels.tolist(), parsed["path"].numpy(), images, shard_files.image_sizes(images), strict=True
-    ):
+    rows = zip(labels.tolist(), parsed["path"].numpy(), images, image_sizes(images), strict=True)
+    for row, path, image, size in rows:
         values = dict(zip(columns, row, strict=True))
         label = label_of.get(values["identity"]) if split == "train" else -1
         wrong = _wrong_labels(dataset, label, values) + ([] if size else ["the image does not decode"])
@@ -196,7 +198,7 @@ def _look_at_crops(dataset: Dataset, chunk: Sequence[bytes], split: str) -> list
 
 
 def _wrong_labels(dataset: Dataset, label: int | None, values: Mapping[str, int]) -> list[str]:
-    """label: what it has to be; None where the identity is not one of train."""
+    """The problems of a record; `label` is the correct label, None for an identity that is not in train."""
     wrong = []
     if values["label"] != label:
         wrong.append(f"label {values['label']} is not that of identity {values['identity']}")
@@ -208,11 +210,11 @@ def _wrong_labels(dataset: Dataset, label: int | None, values: Mapping[str, int]
     return wrong
 
 
-def _look_at_scenes(chunk: Sequence[bytes], split: str) -> list[Record]:
-    return [_look_at_scene(serialized) for serialized in chunk]
+def _check_scenes(chunk: Sequence[bytes], split: str) -> list[Record]:
+    return [_check_scene(serialized) for serialized in chunk]
 
 
-def _look_at_scene(serialized: bytes) -> Record:
+def _check_scene(serialized: bytes) -> Record:
     try:
         parsed = pose_records.parse_example(tf.constant(serialized))
     except tf.errors.InvalidArgumentError:
@@ -220,35 +222,32 @@ def _look_at_scene(serialized: bytes) -> Record:
     image, mask, keypoints = parsed["image"].numpy(), parsed["ignore_mask"].numpy(), parsed["keypoints"].numpy()
     size = (int(parsed["height"]), int(parsed["width"]))
     wrong = []
-    if shard_files.image_sizes([image]) != [size]:
+    if image_sizes([image]) != [size]:
         wrong.append("the image does not decode to its size")
-    if mask and shard_files.image_sizes([mask]) != [size]:
+    if mask and image_sizes([mask]) != [size]:
         wrong.append("the mask does not decode to the size of the image")
     if not np.isfinite(keypoints).all() or not np.isin(keypoints[:, :, 2], (0, 1, 2)).all():
-        wrong.append("keypoints that are no numbers, or of unknown visibility")
+        wrong.append("keypoints that are not finite, or of unknown visibility")
     if not len(keypoints) == len(parsed["boxes"]) == len(parsed["areas"]) > 0:
-        wrong.append("no people, or not one box and area for each")
+        wrong.append("no people, or not one box and one area for each")
     image_id = int(parsed["image_id"])
     problem = f"image {image_id}: {', '.join(wrong)}" if wrong else ""
     return Record({"people": len(keypoints)}, problem, image, str(image_id), keypoints)
 
 
-def _count(table: pd.DataFrame, columns: Sequence[str]) -> dict[str, int]:
-    counters = {
-        "examples": lambda: len(table),
-        "people": lambda: int(table.people.sum()) if len(table) else 0,
-        "identities": lambda: table.identity[table.identity > 0].nunique() if len(table) else 0,
-        "distractors": lambda: int((table.identity == 0).sum()) if len(table) else 0,
-    }
-    return {column: counters[column]() for column in columns}
+def _count(table: pd.DataFrame) -> dict[str, int]:
+    if "identity" not in table:
+        return {"examples": len(table), "people": int(table.people.sum())}
+    identities, distractors = table.identity[table.identity > DISTRACTOR], table.identity == DISTRACTOR
+    return {"examples": len(table), "identities": identities.nunique(), "distractors": int(distractors.sum())}
 
 
 def _count_classes(table: pd.DataFrame, tasks: Sequence[AttributeTask]) -> dict[tuple[str, str], int]:
-    counts = {}
-    for task in tasks:
-        for index, name in [*enumerate(task.classes), (UNKNOWN, "unknown")]:
-            counts[task.name, name] = int((table[task.name] == index).sum()) if len(table) else 0
-    return counts
+    return {
+        (task.name, name): int((table[task.name] == index).sum())
+        for task in tasks
+        for index, name in [*enumerate(task.classes), (UNKNOWN, "unknown")]
+    }
 
 
 def _tile(record: Record, height: int) -> np.ndarray:
@@ -278,13 +277,13 @@ def main() -> None:
             raise InputError(f"{sheet}: cannot be written; --contact_sheet names another file")
         print(f"contact sheet: {sheet}")
     if found.problems:
-        raise InputError(f"{args.data_dir}: {shard_files.list_all(found.problems, 'problems')}")
+        raise InputError(f"{args.data_dir}: {list_all(found.problems, 'problems')}")
     print("no problems")
 
 
 if __name__ == "__main__":
-    flags.DEFINE_string("data_dir", None, "converted dataset; may stand without the name of the flag", required=True)
-    flags.DEFINE_string("contact_sheet", None, "PNG to write; contact_sheet.png in data_dir when not given")
+    flags.DEFINE_string("data_dir", None, "Converted dataset; also accepted as the first argument.", required=True)
+    flags.DEFINE_string("contact_sheet", None, "PNG to write; contact_sheet.png in data_dir when not given.")
     if len(sys.argv) > 1 and not sys.argv[1].startswith("-"):
         sys.argv[1] = f"--data_dir={sys.argv[1]}"
     command.run(main)

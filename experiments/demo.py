@@ -1,7 +1,7 @@
-"""The whole road on the built-in dataset, on a machine without a GPU: python -m experiments.demo
+"""The full pipeline on the built-in dataset, on a machine without a GPU: python -m experiments.demo
 
-Every step is a command that a person could type, and is printed before it runs. Networks, images and schedules
-are small; with the real datasets the same commands, less the flags for small machines, are the paper's.
+Every step is a command that can be typed by hand, and is printed before it runs. Networks, images and schedules are
+small; on the real datasets the same commands, without the flags for small machines, are the paper's schedule.
 """
 
 import dataclasses
@@ -17,24 +17,25 @@ from absl import flags
 
 from lrdnn_base import command
 from lrdnn_base.errors import InputError
+from lrdnn_base.options import option
 
 
 @dataclasses.dataclass(frozen=True)
 class Size:
-    """What a small machine can do in a few minutes: people and images to render, network and epochs to train."""
+    """The size of the demo. The defaults take a few minutes on a small machine; smaller values give a quick look."""
 
-    identities: int = 60
-    pose_images: int = 700
-    pose_width: float = 0.25
-    pose_epochs: int = 18
-    identity_epochs: int = 30
-    attributes_epochs: int = 15
-    fusion_epochs: int = 12
-    bilinear_dim: int = 2048
+    identities: int = option(60, "People to render for training, and as many for testing.")
+    pose_images: int = option(700, "Images to render for the pose network.")
+    pose_width: float = option(0.25, "Factor on the channels of the pose network.")
+    pose_epochs: int = option(18, "Epochs of the pose network.")
+    identity_epochs: int = option(30, "Epochs of the identity phase.")
+    attributes_epochs: int = option(15, "Epochs of the attributes phase.")
+    fusion_epochs: int = option(12, "Epochs of the fusion phase.")
+    bilinear_dim: int = option(2048, "Length of the fused descriptor.")
 
 
 def commands(run_dir: pathlib.Path, size: Size, started_at: float) -> Iterator[str]:
-    """The commands of the demo, in order; each may look at what those before it wrote."""
+    """The commands of the demo, in their order. A command may depend on files that earlier ones wrote."""
     raw, people, poses = run_dir / "raw", run_dir / "data/market1501", run_dir / "data/coco"
     train = f"lrdnn_tf.train --run_dir={run_dir} --data_dir={people}"
     yield (
@@ -67,10 +68,10 @@ def commands(run_dir: pathlib.Path, size: Size, started_at: float) -> Iterator[s
 
 
 def run(run_dir: pathlib.Path, size: Size) -> None:
-    """Runs the demo from the start; what an earlier one left in run_dir is removed.
+    """Runs the demo from scratch; the previous contents of run_dir are removed.
 
     Raises:
-        InputError: A command failed; its own message stands above.
+        InputError: A command failed, after it printed its own message.
     """
     shutil.rmtree(run_dir, ignore_errors=True)
     started_at = time.time()
@@ -82,14 +83,10 @@ def run(run_dir: pathlib.Path, size: Size) -> None:
 
 
 def main() -> None:
-    args = flags.FLAGS
-    size = Size(**{field.name: args[field.name].value for field in dataclasses.fields(Size)})
-    run(pathlib.Path(args.run_dir), size)
+    run(pathlib.Path(flags.FLAGS.run_dir), Size(**command.read_flags(Size)))
 
 
 if __name__ == "__main__":
-    flags.DEFINE_string("run_dir", "runs/demo", "Where everything goes; an earlier demo there is removed.")
-    for field in dataclasses.fields(Size):
-        define = flags.DEFINE_float if field.type is float else flags.DEFINE_integer
-        define(field.name, field.default, f"{field.name.replace('_', ' ')}; make it smaller for a quick look.")
+    flags.DEFINE_string("run_dir", "runs/demo", "Folder of the demo; an earlier demo in it is removed.")
+    command.define_flags(Size)
     command.run(main)

@@ -10,12 +10,7 @@ TABLE = Table(
     "table3",
     "Table 3: attributes and pose",
     (B, B_A, B_A_H, B_A_C, LRDNN),
-    compared={
-        "B+A": ("B",),
-        "B+A+H": ("B+A",),
-        "B+A+C": ("B+A",),
-        "B+A+H+C": ("B", "B+A", "B+A+H", "B+A+C"),
-    },
+    compared={"B+A": ("B",), "B+A+H": ("B+A",), "B+A+C": ("B+A",), "B+A+H+C": ("B", "B+A", "B+A+H", "B+A+C")},
     text="B: identities; A: attributes; H: part confidence maps; C: part affinity maps; all fusions with the channel "
     "parse block.",
     beside_paper=True,

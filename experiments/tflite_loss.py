@@ -1,4 +1,4 @@
-"""What the TensorFlow Lite models of a run lose: size, time and accuracy beside the model itself.
+"""What TensorFlow Lite costs: size, time and accuracy of the converted models of a run, beside the original.
 
 python -m experiments.tflite_loss --run_dir=runs/demo --data_dir=runs/demo/data/market1501
 """
@@ -16,8 +16,8 @@ from experiments.measure import timed
 from lrdnn_base import command
 from lrdnn_tf import runs
 from lrdnn_tf.data.dataset import Dataset, read_dataset
-from lrdnn_tf.data.pipeline import evaluation_batches, read_labels
-from lrdnn_tf.evaluation.descriptors import describe
+from lrdnn_tf.data.split import read_split
+from lrdnn_tf.evaluation.descriptors import describe, ranking_labels
 from lrdnn_tf.evaluation.ranking import normalize, rank
 from lrdnn_tf.export import export_tflite
 from lrdnn_tf.serving.tflite import PRECISIONS, embed_by_tflite
@@ -26,16 +26,16 @@ _SPLITS = ("query", "gallery")
 
 
 def measure(run_dir: str | os.PathLike, data_dir: str | os.PathLike, phases: list[str] | None = None) -> pd.DataFrame:
-    """Converts the phases of a run, ranks a dataset's gallery by each conversion, and prints a table.
+    """Converts phases of a run, evaluates each conversion on a dataset, and prints a table.
 
     Args:
-        run_dir: The run; conversions go to run_dir/tflite.
-        data_dir: A converted dataset.
-        phases: All that are trained when None.
+        run_dir: Folder of the run; the conversions are written to run_dir/tflite.
+        data_dir: Folder of a converted dataset.
+        phases: The phases to convert; all trained ones when None.
 
     Returns:
-        A row per phase and precision: phase, precision, size_mb, rank1, mAP, mean and least cosine with the float32
-        embedding of the same image, and ms_an_image (of a TensorFlow Lite model alone).
+        A row per phase and precision: phase, precision, size_mb, rank1 and mAP (0 to 1), mean and least cosine with the
+        float32 embedding of the same image, and ms_an_image (TensorFlow Lite models only).
 
     Raises:
         InputError: A phase or the dataset is missing.
@@ -49,7 +49,7 @@ def measure(run_dir: str | os.PathLike, data_dir: str | os.PathLike, phases: lis
 
 def _phase_rows(run_dir: str | os.PathLike, phase: str, dataset: Dataset) -> Iterator[dict]:
     model, config = runs.load_model(run_dir, phase)
-    exact = {split: normalize(describe(model, dataset, split).embeddings) for split in _SPLITS}
+    exact = {split: normalize(describe(model, read_split(dataset, split)).embeddings) for split in _SPLITS}
     weights_mb = sum(variable.numpy().nbytes for variable in model.variables) / 1e6
     yield {"phase": phase, "precision": "float32", "size_mb": weights_mb} | _rates(dataset, exact)
     for precision in PRECISIONS:
@@ -66,7 +66,7 @@ def _phase_rows(run_dir: str | os.PathLike, phase: str, dataset: Dataset) -> Ite
 
 def _embedder(file: pathlib.Path, dataset: Dataset, height: int, width: int) -> Callable[[str], np.ndarray]:
     def embed(split: str) -> np.ndarray:
-        batches = evaluation_batches(dataset, split, height, width, 64)
+        batches = read_split(dataset, split).batches(height, width, 64)
         shown = tqdm(batches, desc=f"  {file.name} {split}", unit="batch", disable=None)
         return np.concatenate([embed_by_tflite(file, images.numpy()) for images in shown])
 
@@ -74,9 +74,8 @@ def _embedder(file: pathlib.Path, dataset: Dataset, height: int, width: int) -> 
 
 
 def _rates(dataset: Dataset, embeddings: dict[str, np.ndarray]) -> dict[str, float]:
-    labels = {split: read_labels(dataset, split) for split in _SPLITS}
-    ids, cameras = ([labels[split][column].to_numpy() for split in _SPLITS] for column in ("identity", "camera"))
-    ranking = rank(embeddings["query"], embeddings["gallery"], *ids, *cameras)
+    labels = [ranking_labels(read_split(dataset, split)) for split in _SPLITS]
+    ranking = rank(embeddings["query"], embeddings["gallery"], *labels)
     return {"rank1": ranking.rank1, "mAP": ranking.mean_ap}
 
 
@@ -86,7 +85,7 @@ def main() -> None:
 
 if __name__ == "__main__":
     flags.DEFINE_string("run_dir", None, "The run, such as runs/demo.")
-    flags.DEFINE_string("data_dir", None, "A dataset that data_prep converted.")
-    flags.DEFINE_list("phases", None, "Phases to convert, separated by commas. Default: all that are trained.")
+    flags.DEFINE_string("data_dir", None, "A dataset, as data_prep converted it.")
+    flags.DEFINE_list("phases", None, "Phases to convert, separated by commas. Default: all trained ones.")
     flags.mark_flags_as_required(["run_dir", "data_dir"])
     command.run(main)

@@ -1,4 +1,4 @@
-"""What happens beside the steps of any training: progress, checkpoints, a table, a stop when the loss is no number."""
+"""Callbacks of every training: progress, checkpoints, a table of metrics, a stop when the loss is not finite."""
 
 import math
 import pathlib
@@ -24,10 +24,11 @@ class Checkpoints(keras.callbacks.Callback):
 
     Args:
         model: A compiled model.
-        folder: Of the training; the three newest states are kept in its checkpoints/.
-        steps: Of an epoch.
-        every_seconds: The least time between two states after an epoch; epochs of small sets last a second.
-        every_epoch: Save after each epoch and never within one: processes that save together need a common beat.
+        folder: The folder of the training; the three newest states are kept in its checkpoints/.
+        steps: Steps of an epoch.
+        every_seconds: The least time between two states after an epoch; epochs of small datasets last a second.
+        every_epoch: Save after each epoch and never within one: processes that save together must save at the same
+            step.
     """
 
     def __init__(
@@ -39,7 +40,7 @@ class Checkpoints(keras.callbacks.Callback):
         self.done = tf.Variable(0, dtype=tf.int64, trainable=False)
         self.folder = folder / "checkpoints"
         checkpoint = tf.train.Checkpoint(model=model, optimizer=model.optimizer, steps_done=self.done)
-        # All workers take part in saving, and only the chief's files are to stay.
+        # All workers take part in saving, and only the chief's files are kept.
         chief = tf.distribute.get_strategy().extended.should_checkpoint
         self.discarded = None if chief else tempfile.TemporaryDirectory()
         self.manager = tf.train.CheckpointManager(
@@ -55,25 +56,25 @@ class Checkpoints(keras.callbacks.Callback):
             if _is_whole(path):
                 self.manager.checkpoint.restore(path)
                 epoch, step = divmod(int(self.done), self.steps)
-                print(f"going on after epoch {epoch}" + (f" and {step} steps" if step else "") + f" ({path})")
+                print(f"resuming after epoch {epoch}" + (f" and {step} steps" if step else "") + f" ({path})")
                 return int(self.done)
-            print(f"skipping {path}: it was not written to its end")
+            print(f"skipping {path}: it is incomplete")
         return 0
 
     def newest(self) -> str | None:
-        """The file of the newest state."""
+        """The path of the newest state, None when there is none."""
         return self.manager.latest_checkpoint
 
     def save(self) -> None:
-        """Saves the state of this moment."""
+        """Saves the current state; InputError when it cannot be written."""
         self.done.assign(self.model.optimizer.iterations)
         try:
             self.manager.save(checkpoint_number=self.done)
         except tf.errors.OpError as error:
             why = error.message.splitlines()[0]
             raise InputError(
-                f"{self.folder}: the checkpoint of step {int(self.done)} cannot be written ({why}); make room and give "
-                "the same command again: earlier ones are kept"
+                f"{self.folder}: the checkpoint of step {int(self.done)} cannot be written ({why}); make room and run "
+                "the same command again: earlier checkpoints are kept"
             ) from None
 
     def on_train_batch_end(self, batch, logs=None):
@@ -86,11 +87,11 @@ class Checkpoints(keras.callbacks.Callback):
 
 
 class StopWhenAsked(keras.callbacks.Callback):
-    """Saves and ends the training once a signal was noted; the last of the callbacks, so that the others are done.
+    """Saves and ends the training once a signal arrived. It must be the last callback, so that the others have run.
 
     Args:
-        signals: Gets the number of a signal when it comes.
-        checkpoints: What saves.
+        signals: List that receives the number of a signal when it arrives.
+        checkpoints: The callback that saves.
     """
 
     def __init__(self, signals: Sequence[int], checkpoints: Checkpoints):
@@ -99,7 +100,7 @@ class StopWhenAsked(keras.callbacks.Callback):
         self.checkpoints = checkpoints
 
     def on_train_batch_end(self, batch, logs=None):
-        if self.signals and batch + 1 < self.params["steps"]:  # after the last one, the epoch's end is near
+        if self.signals and batch + 1 < self.params["steps"]:  # after the last step, on_epoch_end follows
             self._stop()
 
     def on_epoch_end(self, epoch, logs=None):
@@ -109,7 +110,7 @@ class StopWhenAsked(keras.callbacks.Callback):
     def _stop(self) -> None:
         self.checkpoints.save()
         step = int(self.checkpoints.done)
-        raise Stopped(self.signals[0], f"stopped after step {step} and saved: the same command goes on from there")
+        raise Stopped(self.signals[0], f"stopped after step {step} and saved: run the same command to resume")
 
 
 def _is_whole(checkpoint: str) -> bool:
@@ -133,13 +134,15 @@ class RunningValues(keras.callbacks.Callback):
 
 
 class Progress(keras.callbacks.Callback):
-    """One bar over the whole training, with images a second and the time left; a line an epoch where no one watches.
+    """One bar over the whole training, with images per second and the time left; without a terminal, a line per epoch.
 
     Args:
-        name: Stands before the bar.
-        epochs, steps, batch_size: Of the whole training, of an epoch, of a step.
-        epoch, step: Where this part of it begins.
-        shown: The logs to show and how, for example {"loss": "{:.3f}"}.
+        name: Text before the bar.
+        epochs: Epochs of the whole training.
+        steps: Steps of an epoch.
+        batch_size: Images of a step.
+        epoch, step: Where this part of the training begins.
+        shown: The logs to show and their format, for example {"loss": "{:.3f}"}.
     """
 
     def __init__(
@@ -170,7 +173,7 @@ class Progress(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         logs["images_per_second"] = self.images / (time.perf_counter() - self.epoch_started)
-        # Of the whole epoch, also where a kill cut it in two: the sum over epochs is the time that training took.
+        # Extrapolated to the whole epoch where a kill cut it in two: the sum over epochs is the time of the training.
         logs["seconds"] = self.per_epoch / logs["images_per_second"]
         values = [f"{name.replace('_', ' ')} {form.format(logs[name])}" for name, form in self.shown.items()]
         line = "  ".join([f"epoch {epoch + 1}/{self.epochs}", *values])
@@ -183,7 +186,7 @@ class Progress(keras.callbacks.Callback):
 
 
 class MetricsTable(keras.callbacks.Callback):
-    """A line an epoch in a CSV file; lines of epochs that are done again go."""
+    """A line per epoch in a CSV file; lines of epochs that are repeated after a resume are replaced."""
 
     def __init__(self, path: pathlib.Path, first_epoch: int):
         super().__init__()
@@ -200,7 +203,7 @@ class MetricsTable(keras.callbacks.Callback):
 
 
 class StopOnNonFinite(keras.callbacks.Callback):
-    """Ends training with a clear line at the first loss that is NaN or infinite."""
+    """Ends the training with an InputError at the first loss that is NaN or infinite."""
 
     def __init__(self, checkpoints: Checkpoints):
         super().__init__()
@@ -213,12 +216,16 @@ class StopOnNonFinite(keras.callbacks.Callback):
             kept = self.checkpoints.newest()
             raise InputError(
                 f"{', '.join(bad)} is not a finite number at step {step}: try a lower --learning_rate"
-                + (f"; the state before is kept, {kept}" if kept else "")
+                + (f"; the last checkpoint is kept, {kept}" if kept else "")
             )
 
 
 class Timer:
-    """Says yes when called for the first time in a while."""
+    """Returns True when called for the first time after an interval, and False before that.
+
+    Args:
+        every_seconds: The interval.
+    """
 
     def __init__(self, every_seconds: float):
         self.every_seconds = every_seconds

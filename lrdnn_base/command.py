@@ -94,6 +94,7 @@ def define_flags(config: type, names: Iterable[str] | None = None) -> None:
             flags.DEFINE_enum(field.name, default, list(choices), text)
         else:
             _DEFINE[kind](field.name, default, text)
+        flags.FLAGS.register_key_flag_for_module(sys.argv[0], flags.FLAGS[field.name])  # for --help
 
 
 def read_flags(config: type) -> dict[str, Any]:

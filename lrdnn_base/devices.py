@@ -11,6 +11,7 @@ import tensorflow as tf
 import tf_keras as keras
 
 from lrdnn_base.errors import InputError
+from lrdnn_base.options import option
 
 PRECISIONS = ("auto", "float32", "mixed_float16", "mixed_bfloat16")
 STRATEGIES = ("auto", "one_device", "mirrored", "multi_worker")
@@ -55,6 +56,33 @@ class Runtime:
     def has_other_workers(self) -> bool:
         """Whether other processes take part, which must save at the same step as this one."""
         return isinstance(self.strategy, tf.distribute.MultiWorkerMirroredStrategy)
+
+
+@dataclasses.dataclass(frozen=True)
+class RuntimeOptions:
+    """The options of a command-line tool that become a Runtime."""
+
+    precision: str = option(
+        "auto", "Number format; auto is mixed_float16 on a GPU with tensor cores, else float32.", choices=PRECISIONS
+    )
+    strategy: str = option(
+        "auto", "Devices; auto takes all GPUs, or all workers that TF_CONFIG names.", choices=STRATEGIES
+    )
+    jit_compile: bool = option(False, "Whether XLA compiles the training step.")
+    profile_steps: str | None = option(None, "First and last step that TensorBoard gets a trace of, such as 10,20.")
+
+
+def make_runtime(options: RuntimeOptions, name: str) -> Runtime:
+    """Sets the precision of this process and returns its Runtime; prints both after `name`.
+
+    Call it before anything else is computed with TensorFlow.
+
+    Raises:
+        InputError: An option cannot be used, or TF_CONFIG is not what TensorFlow expects.
+    """
+    runtime = Runtime(make_strategy(options.strategy), options.jit_compile, read_steps(options.profile_steps))
+    print(f"{name}: {set_precision(options.precision)} on {device_names()}")
+    return runtime
 
 
 def set_precision(precision: str) -> str:
@@ -108,7 +136,7 @@ def _workers() -> int:
         expected = '{"cluster": {"worker": ["host:port", ...]}, "task": {"type": "worker", "index": 0}}'
         raise InputError(f"TF_CONFIG cannot be used ({error!r}); it looks like {expected}") from None
     if own_address not in workers:
-        raise InputError(f"TF_CONFIG: task {own['type']} is no worker; training knows chief and worker only")
+        raise InputError(f"TF_CONFIG: task {own['type']} is not a worker; training takes chief and worker only")
     return len(workers)
 
 

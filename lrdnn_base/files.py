@@ -11,7 +11,7 @@ from typing import Any
 from lrdnn_base.errors import InputError
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
-_NAMES_SHOWN = 5
+NAMES_SHOWN = 5
 
 
 @contextlib.contextmanager
@@ -93,8 +93,8 @@ def find_images(path: str | os.PathLike, suffixes: Sequence[str] = IMAGE_SUFFIXE
 
 def listing(entries: Sequence[Any], what: str = "") -> str:
     """A short list for a message: "12 bad images: a, b, c, d, e and 7 more", or without `what` the entries alone."""
-    shown = ", ".join(map(str, entries[:_NAMES_SHOWN]))
-    more = len(entries) - _NAMES_SHOWN
+    shown = ", ".join(map(str, entries[:NAMES_SHOWN]))
+    more = len(entries) - NAMES_SHOWN
     count = f"{len(entries)} {what}: " if what else ""
     return f"{count}{shown}" + (f" and {more} more" if more > 0 else "")
 

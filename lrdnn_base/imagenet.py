@@ -12,7 +12,7 @@ from lrdnn_base.errors import InputError
 
 @keras.utils.register_keras_serializable("lrdnn_base")
 class CaffePreprocessing(keras.layers.Layer):
-    """RGB 0..255 to what Keras' VGG-19 and ResNet-50 weights were trained on: BGR less ImageNet's mean."""
+    """RGB 0..255 to the input that Keras' VGG-19 and ResNet-50 weights expect: BGR minus ImageNet's mean."""
 
     def __init__(self, **kwargs):
         super().__init__(**(kwargs | {"dtype": "float32"}))
@@ -59,7 +59,7 @@ def _fetched(application: Callable[..., keras.Model]) -> keras.Model:
         reason = str(error).split("\n")[0]
         raise InputError(
             f"ImageNet weights of {application.__name__} could not be fetched ({reason}): "
-            "give their file with --imagenet_weights=PATH, or start from nothing with --imagenet_weights=none"
+            "give their file with --imagenet_weights=PATH, or train from scratch with --imagenet_weights=none"
         ) from error
 
 

@@ -5,8 +5,6 @@ import math
 import tensorflow as tf
 import tf_keras as keras
 
-SCHEDULES = ("decay", "cosine")
-
 
 class LearningRate(keras.optimizers.schedules.LearningRateSchedule):
     """The paper's decay after every epoch (section 4.3), or a cosine (Loshchilov and Hutter, ICLR 2017).
@@ -19,7 +17,7 @@ class LearningRate(keras.optimizers.schedules.LearningRateSchedule):
         steps: Steps of an epoch.
         epochs: Epochs of the training.
         decay: Factor after every epoch, for "decay".
-        schedule: One of SCHEDULES.
+        schedule: "decay" or "cosine".
         warmup_epochs: Epochs in which the rate rises linearly from 0.
     """
 

@@ -1,8 +1,8 @@
-"""The one training loop: Keras' fit, with what keeps a training alive around it.
+"""The one training loop: Keras' fit, with checkpoints, resuming, signals and clear errors around it.
 
-A training goes on from its newest checkpoint, at any step of any epoch, and ends on the weights of one that was never
-stopped: batches are functions of (seed, epoch, step), the learning rate is one of the step, everything else is in the
-checkpoint.
+A training resumes from its newest checkpoint, at any step of any epoch, and ends with the weights of a training that
+was never stopped: batches are functions of (seed, epoch, step), the learning rate is a function of the step, everything
+else is in the checkpoint.
 """
 
 import contextlib
@@ -31,7 +31,7 @@ Batches = Callable[[int, int, tuple[int, int]], tf.data.Dataset]
 
 
 class TrainingModel(keras.Model):
-    """A functional model whose training also tells the norm of the gradient, as "gradient_norm"."""
+    """A functional model whose training also reports the norm of the gradient, as "gradient_norm"."""
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
@@ -47,16 +47,16 @@ class TrainingModel(keras.Model):
         gradients = list(optimizer.aggregate_gradients(gradients))  # over the replicas
         self.optimizer.apply_gradients(gradients, skip_gradients_aggregation=True)
         norm = tf.linalg.global_norm([gradient for gradient, _ in gradients])
-        # A step that overflows in float16 is not taken, and its norm does not count; infinity times 0 would be NaN.
+        # A step that overflows in float16 is skipped, and its norm must not count; infinity times 0 would be NaN.
         finite = tf.math.is_finite(norm)
         self.gradient_norm.update_state(tf.where(finite, norm, 0.0), tf.cast(finite, tf.float32))
         return self.compute_metrics(images, labels, outputs, sample_weight)
 
 
 def with_synchronized_batch_norms(model: keras.Model) -> keras.Model:
-    """The same model, its BatchNorms over the batch of all devices and not over a device's part.
+    """The same model with BatchNorms that use the batch of all devices, not each device's part of it.
 
-    So a training over several devices learns what one learns from the same batch.
+    A training on several devices then learns what a training on one device learns from the same batch.
     """
 
     def rebuilt(layer: keras.layers.Layer) -> keras.layers.Layer:
@@ -86,24 +86,26 @@ def fit(
     Args:
         model: Compiled, with a learning rate that is a constant or a function of the step; built, like this call, in
             the scope of runtime.strategy.
-        batches: Function of (epoch, step, part) to the batches of a worker from there on; see
-            the data pipelines of the packages above.
-        name: Stands before progress.
-        folder: Of this training; gets checkpoints/, metrics.csv, environment.json and tensorboard/.
-        epochs, steps, batch_size: Of the whole training, of an epoch, and over all devices.
-        shown: The logs that progress shows and how.
-        runtime: How it runs.
-        callbacks: What else happens; on the chief only.
+        batches: Function from (epoch, step, part) to the batches of a worker from that step on, without end; part is
+            (index, count) of the worker.
+        name: Text before the progress.
+        folder: The folder of this training; gets checkpoints/, metrics.csv, environment.json and tensorboard/.
+        epochs: Epochs of the whole training.
+        steps: Steps of an epoch.
+        batch_size: Images of a step over all devices.
+        shown: The logs that the progress shows and their format.
+        runtime: How the training runs.
+        callbacks: Further callbacks, for the chief only.
 
     Raises:
-        InputError: The loss stops being a number, memory or disk is full, or the batch cannot be shared evenly.
+        InputError: The loss stops being finite, memory or disk is full, or the batch cannot be shared evenly.
         Stopped: SIGTERM or Ctrl-C; the state is saved first.
     """
     strategy = runtime.strategy
     replicas = strategy.num_replicas_in_sync
     if batch_size % replicas:
         raise InputError(f"batch_size={batch_size} cannot be shared evenly by {replicas} devices")
-    model.optimizer.build(model.trainable_variables)  # a checkpoint is put into what is there
+    model.optimizer.build(model.trainable_variables)  # a checkpoint restores into existing variables only
     checkpoints = Checkpoints(model, folder, steps, runtime.checkpoint_seconds, runtime.has_other_workers)
     done = checkpoints.restore()
     if runtime.is_chief:
@@ -120,7 +122,7 @@ def fit(
             *callbacks,
         ]
 
-    # Keras would put the averaged weights in place after each fit, and a resumed epoch is a fit of its own.
+    # Keras would replace the weights by their average after each fit, and a resumed epoch is a fit of its own.
     finalize = model.optimizer.finalize_variable_values
     model.optimizer.finalize_variable_values = lambda variables: None
     with _signals_noted(enabled=not runtime.has_other_workers) as signals, _out_of_memory_named(batch_size):
@@ -142,7 +144,7 @@ def fit(
 
 
 def _rounds(done: int, steps: int, epochs: int) -> list[tuple[int, int, int]]:
-    """What is left, as (epoch, step, until): the rest of an epoch that was broken off, then the whole ones."""
+    """The remaining calls of fit, as (epoch, step, until): the rest of an interrupted epoch, then the whole ones."""
     epoch, step = divmod(done, steps)
     rounds = [(epoch, step, epoch + 1)] if step else []
     if epoch + len(rounds) < epochs:
@@ -162,7 +164,7 @@ def save_trained(model: keras.Model, path: pathlib.Path, runtime: Runtime) -> No
 def _distributed(
     batches: Batches, epoch: int, step: int, replica_size: int, strategy: tf.distribute.Strategy
 ) -> tf.data.Dataset | tf.distribute.DistributedDataset:
-    """The batches for this strategy: each worker makes its own part, and cuts it for its devices."""
+    """The batches for this strategy: each worker prepares its own part, and splits it over its devices."""
     if strategy.num_replicas_in_sync == 1:
         return batches(epoch, step, (0, 1))
 
@@ -175,14 +177,14 @@ def _distributed(
 
 @contextlib.contextmanager
 def _signals_noted(enabled: bool) -> Iterator[list[int]]:
-    """While inside, the first SIGTERM or Ctrl-C is noted in the list, and the second one interrupts at once."""
+    """Inside the block, the first SIGTERM or Ctrl-C is appended to the list, and the second one interrupts at once."""
     noted = []
 
     def note(number: int, frame: object) -> None:
         if noted:
             raise KeyboardInterrupt
         noted.append(number)
-        print("\nstopping after this step, once more to stop at once", flush=True)
+        print("\nstopping after this step; repeat the signal to stop at once", flush=True)
 
     if not enabled or threading.current_thread() is not threading.main_thread():
         yield noted

@@ -1,14 +1,19 @@
-"""What a model is and how a phase trains it: two frozen dataclasses, written as config.json beside every checkpoint."""
+"""The options of a model and of its training: two frozen dataclasses, written as config.json beside every checkpoint.
+
+Each option is declared here once; flags, validation and documentation come from the field (see `lrdnn_base.options`).
+"""
 
 import dataclasses
 
 from lrdnn_base.errors import InputError
-from lrdnn_base.schedule import SCHEDULES
+from lrdnn_base.options import check_options, option
 from lrdnn_tf.attributes import AttributeTask
+from lrdnn_tf.phases import ATTRIBUTES, FUSION, IDENTITY
 
-BACKBONES = ("resnet50", "small")
+BACKBONES = ("resnet50", "small")  # each is a file of this name in lrdnn_tf/model/backbones/
 POSE_MAPS = ("none", "confidence", "affinity", "both")
 FUSE = ("maps", "pool5")
+SCHEDULES = ("decay", "cosine")  # see lrdnn_base.schedule
 BILINEAR_METHODS = ("fft", "outer_product")
 
 
@@ -19,108 +24,117 @@ class ModelConfig:
     Attributes:
         identities: Number of training identities, the classes of the identity head.
         attributes: The attribute tasks, with a head each; empty for the paper's baseline B.
-        height, width: Input size in pixels; the paper is silent, 256x128 is the field's standard.
-        backbone: "resnet50" (the paper), or "small" for machines without a GPU.
-        last_stride: Of the backbone's last stage: 2, or 1 for maps of twice the height and width.
-        pose_maps: Which maps of the pose branch are fused; "none" leaves the branch out.
-        pose_width: Factor on the channels of the pose network; 1 is OpenPose's.
-        channel_parse: Whether the pose maps pass the channel parse block (paper, section 3.4).
-        channel_parse_reduction: Bottleneck of that block; SE-net's 16 would leave 3 units for 57 channels.
-        fuse: "maps" fuses F's maps with the pose maps, "pool5" their pooled vectors.
-        bilinear_dim: Length of the compact bilinear descriptor.
-        bilinear_seed: Seed of its hash functions.
-        bilinear_method: How it is computed, "fft" or "outer_product": the same numbers, and the latter is faster
-            on a CPU.
+        pose_width: Factor on the channels of the pose network; 1 is OpenPose's. The pretrained pose network sets it.
     """
 
     identities: int
     attributes: tuple[AttributeTask, ...] = ()
-    height: int = 256
-    width: int = 128
-    backbone: str = "resnet50"
-    last_stride: int = 2
-    pose_maps: str = "none"
+    height: int = option(
+        256,
+        "Input height in pixels; later phases inherit it. The paper does not state a size, 256x128 is the standard.",
+        at_least=1,
+    )
+    width: int = option(128, "Input width in pixels; later phases inherit it.", at_least=1)
+    backbone: str = option(
+        "resnet50",
+        "The main branch: resnet50 is the paper's, small is for machines without a GPU; later phases inherit it.",
+        choices=BACKBONES,
+    )
+    last_stride: int = option(
+        2,
+        "Stride of the backbone's last stage: 2, or 1 for maps of twice the height and width; later phases inherit it.",
+        choices=(1, 2),
+    )
+    pose_maps: str = option(
+        "none",
+        "Pose maps to fuse (the paper's letters H and C); the fusion phase uses both unless this flag is given.",
+        choices=POSE_MAPS,
+        only_in=(FUSION,),
+    )
     pose_width: float = 1.0
-    channel_parse: bool = True
-    channel_parse_reduction: int = 4
-    fuse: str = "maps"
-    bilinear_dim: int = 8192
-    bilinear_seed: int = 0
-    bilinear_method: str = "fft"
+    channel_parse: bool = option(
+        True, "Whether the pose maps pass the channel parse block (paper, section 3.4).", only_in=(FUSION,)
+    )
+    channel_parse_reduction: int = option(
+        4,
+        "Channels per unit of that block's bottleneck; the 16 of SE-net would leave 3 units for 57 channels.",
+        at_least=1,
+        only_in=(FUSION,),
+    )
+    fuse: str = option(
+        "maps",
+        "Whether F's maps are fused with the pose maps, or their pooled vectors (pool5).",
+        choices=FUSE,
+        only_in=(FUSION,),
+    )
+    bilinear_dim: int = option(8192, "Length of the compact bilinear descriptor.", at_least=1, only_in=(FUSION,))
+    bilinear_seed: int = option(0, "Seed of the hash functions of compact bilinear pooling.", only_in=(FUSION,))
+    bilinear_method: str = option(
+        "fft",
+        "How compact bilinear pooling is computed: the same numbers, and outer_product is faster on a CPU.",
+        choices=BILINEAR_METHODS,
+        only_in=(FUSION,),
+    )
 
     def __post_init__(self):
-        choices = {
-            "backbone": BACKBONES,
-            "pose_maps": POSE_MAPS,
-            "fuse": FUSE,
-            "bilinear_method": BILINEAR_METHODS,
-        }
-        for field, allowed in choices.items():
-            if getattr(self, field) not in allowed:
-                raise InputError(f"{field}={getattr(self, field)!r} is not one of {', '.join(allowed)}")
-        if self.last_stride not in (1, 2):
-            raise InputError(f"last_stride={self.last_stride} is neither 1 nor 2")
-        for field in ("identities", "height", "width", "bilinear_dim", "channel_parse_reduction"):
-            if getattr(self, field) < 1:
-                raise InputError(f"{field}={getattr(self, field)} must be at least 1")
+        if self.identities < 1:
+            raise InputError(f"identities={self.identities} must be at least 1")
+        check_options(self)
 
 
 @dataclasses.dataclass(frozen=True)
 class TrainingConfig:
     """How a phase is trained. Rates are the paper's (section 4.3); batch size and augmentation are the field's.
 
-    What the paper does not have is off by default.
-
-    Attributes:
-        epochs: Passes over the training images.
-        batch_size: Images a step.
-        learning_rate: Adam's rate in the first epoch.
-        decay: Factor on the rate after every epoch.
-        schedule: "decay" as the paper, or "cosine" down to 0.
-        warmup_epochs: In which the rate rises from 0.
-        label_smoothing: Share of each label that is spread evenly over the classes of identity.
-        triplet_weight: Weight of the batch-hard triplet loss on the descriptor; needs images_per_identity.
-        triplet_margin: Its margin, on descriptors of unit length.
-        ema: Momentum of the moving average of the weights that a phase ends on; 0 for the last weights themselves.
-        imagenet_weights: What the identity phase with a resnet50 starts from: "imagenet" (fetched), "none", or a file.
-        attribute_weight: Weight of the mean attribute loss beside the identity loss (equation 8: one form for both).
-        images_per_identity: K of identity-balanced batches, 0 for plain shuffling.
-        random_erasing: Probability that a part of a training image is erased.
-        freeze_pose: Whether the pose branch of a fusion stays as it was pretrained, BatchNorms included.
-        seed: Seed of initial weights, shuffling and augmentation.
+    Recipes that the paper does not have are off by default.
     """
 
-    epochs: int
-    batch_size: int = 32
-    learning_rate: float = 1e-4
-    decay: float = 0.96
-    schedule: str = "decay"
-    warmup_epochs: int = 0
-    label_smoothing: float = 0.0
-    triplet_weight: float = 0.0
-    triplet_margin: float = 0.3
-    ema: float = 0.0
-    imagenet_weights: str = "imagenet"
-    attribute_weight: float = 1.0
-    images_per_identity: int = 0
-    random_erasing: float = 0.0
-    freeze_pose: bool = False
-    seed: int = 0
+    epochs: int = option(help="Passes over the training images; the paper's 100, 60 and 100 unless given.", above=0)
+    batch_size: int = option(32, "Images per step, over all devices together.", above=0)
+    learning_rate: float = option(1e-4, "Adam's learning rate in the first epoch.", above=0)
+    decay: float = option(0.96, "Factor on the learning rate after every epoch.", above=0)
+    schedule: str = option(
+        "decay", "How the learning rate falls: by a factor per epoch, or by a cosine that ends at 0.", choices=SCHEDULES
+    )
+    warmup_epochs: int = option(0, "Epochs in which the learning rate rises linearly from 0.", at_least=0)
+    label_smoothing: float = option(
+        0.0, "Share of each identity label that is spread evenly over the classes.", at_least=0, below=1
+    )
+    triplet_weight: float = option(
+        0.0, "Weight of a batch-hard triplet loss on the descriptor; needs --images_per_identity.", at_least=0
+    )
+    triplet_margin: float = option(0.3, "Margin of the triplet loss, on descriptors of unit length.", at_least=0)
+    ema: float = option(
+        0.0,
+        "Momentum of a moving average of the weights that the phase ends with, such as 0.999; 0 for none.",
+        at_least=0,
+        below=1,
+    )
+    imagenet_weights: str = option(
+        "imagenet",
+        "Weights that the backbone starts from: imagenet (fetched), none, or the path of a Keras weights file.",
+        only_in=(IDENTITY,),
+    )
+    attribute_weight: float = option(
+        1.0,
+        "Weight of the mean attribute loss beside the identity loss (equation 8 gives both one form).",
+        only_in=(ATTRIBUTES, FUSION),
+    )
+    images_per_identity: int = option(
+        0, "Images of each identity in a batch (K of identity-balanced batches); 0 for plain shuffling.", at_least=0
+    )
+    random_erasing: float = option(
+        0.0, "Probability that a rectangle of a training image is erased.", at_least=0, at_most=1
+    )
+    freeze_pose: bool = option(
+        False,
+        "Whether the pose branch stays as it was pretrained, BatchNorms included.",
+        only_in=(FUSION,),
+    )
+    seed: int = option(0, "Seed of initial weights, shuffling and augmentation.")
 
     def __post_init__(self):
-        for field in ("epochs", "batch_size", "learning_rate", "decay"):
-            if getattr(self, field) <= 0:
-                raise InputError(f"{field}={getattr(self, field)} must be above 0")
-        for field in ("images_per_identity", "warmup_epochs", "triplet_weight", "triplet_margin"):
-            if getattr(self, field) < 0:
-                raise InputError(f"{field}={getattr(self, field)} must be 0 or more")
-        if not 0 <= self.random_erasing <= 1:
-            raise InputError(f"random_erasing={self.random_erasing} is no probability: 0 to 1")
-        for field in ("label_smoothing", "ema"):
-            if not 0 <= getattr(self, field) < 1:
-                raise InputError(f"{field}={getattr(self, field)} must be at least 0 and below 1")
-        if self.schedule not in SCHEDULES:
-            raise InputError(f"schedule={self.schedule!r} is not one of {', '.join(SCHEDULES)}")
+        check_options(self)
         if self.triplet_weight and self.images_per_identity < 2:
             raise InputError("triplet_weight needs several images of a person in a batch: --images_per_identity=4")
 

@@ -1,8 +1,8 @@
-"""What lies where in a run folder, and how a trained phase is loaded from it.
+"""The files of a run folder, and how a trained phase is loaded from it.
 
 runs/NAME/PHASE/config.json         the model, the training and where they came from
 runs/NAME/PHASE/model.weights.h5    the trained weights, there only once the phase is complete
-runs/NAME/PHASE/checkpoints/        the newest states, which an interrupted phase goes on from
+runs/NAME/PHASE/checkpoints/        the newest states, which an interrupted phase resumes from
 runs/NAME/PHASE/metrics.csv         losses and accuracies, one line an epoch
 runs/NAME/PHASE/tensorboard/        the same as curves
 """
@@ -16,8 +16,7 @@ from lrdnn_base.errors import InputError
 from lrdnn_base.run_folder import CONFIG_FILE, WEIGHTS_FILE, read_run_json
 from lrdnn_tf.config import ModelConfig, model_config_from_json
 from lrdnn_tf.model.lrdnn import build_model
-
-PHASES = ("identity", "attributes", "fusion")
+from lrdnn_tf.phases import PHASES
 
 
 def phase_dir(run_dir: str | os.PathLike, phase: str) -> pathlib.Path:
@@ -28,7 +27,7 @@ def phase_dir(run_dir: str | os.PathLike, phase: str) -> pathlib.Path:
 
 
 def pose_dir(run_dir: str | os.PathLike) -> pathlib.Path:
-    """Where pose pretraining leaves its network in a run."""
+    """The folder in which pose pretraining leaves its network."""
     return pathlib.Path(run_dir) / "pose"
 
 

@@ -1,40 +1,40 @@
-"""One affine warp per example, applied to image, mask and keypoints alike.
+"""Affine warps: one per example, applied to its image, its ignore mask and its keypoints.
 
-A warp is a float32 [3, 3] matrix from pixels of the original image to pixels of the crop, both counted
-from the centre of the first pixel.
+A warp is a float32 [3, 3] matrix that maps pixel coordinates of the original image to those of the crop. In both, the
+centre of the first pixel is at (0, 0).
 """
 
 import tensorflow as tf
 
 from pose_pretrain.skeleton import FLIP
 
-# How much of the crop's height or width (whichever it fills first) the person's box takes.
+# The share of the crop's height or width (whichever it fills first) that the person's box takes.
 TRAINING_SHARES = (0.5, 1.1)
-EVALUATION_SHARE = 0.9  # of 0.7 to 1, among the best for people of training images: experiments/notes/pose.md
-MAX_SHIFT = 40 / 368  # of the crop's size, as OpenPose
+EVALUATION_SHARE = 0.9  # among the best of 0.7 to 1.0 on people of training images: experiments/notes/pose.md
+MAX_SHIFT = 40 / 368  # as a share of the crop's size, as in OpenPose
 
-_BORDER = 128.0  # gray, beyond the image's edges
+_BORDER = 128.0  # gray value of pixels outside the image
 
 
 def random_warp(
     seed: tf.Tensor, boxes: tf.Tensor, image_size: tf.Tensor, height: int, width: int, rotation: float = 40.0
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """A random scale, rotation, shift and mirroring around one person of the image, picked at random.
+    """Draws a random scale, rotation, shift and mirroring around one person of the image, chosen at random.
 
     Args:
         seed: int [2]; the same seed gives the same warp.
-        boxes: float32 [people, 4], x, y, width, height; with no usable box the whole image counts as one.
-        image_size: int [2], height and width of the image.
-        height, width: Size of the crop.
-        rotation: The most that it turns either way, in degrees; 40 is OpenPose's.
+        boxes: float32 [people, 4], x, y, width, height in pixels. Without people, the box is the whole image.
+        image_size: int [2], height and width of the image in pixels.
+        height, width: Size of the crop in pixels.
+        rotation: Largest rotation in either direction, in degrees; OpenPose uses 40.
 
     Returns:
-        The warp, and whether it mirrors (bool scalar).
+        The warp, float32 [3, 3], and whether it mirrors, bool scalar.
     """
     share, angle, shift_x, shift_y, coin, pick = tf.unstack(tf.random.stateless_uniform([6], seed))
     people = tf.maximum(tf.shape(boxes)[0], 1)
     person = tf.minimum(tf.cast(pick * tf.cast(people, tf.float32), tf.int32), people - 1)
-    boxes = tf.concat([boxes, [[0.0, 0.0, 0.0, 0.0]]], axis=0)  # for an image with nobody in it
+    boxes = tf.concat([boxes, [[0.0, 0.0, 0.0, 0.0]]], axis=0)  # for an image without people
     low, high = TRAINING_SHARES
     mirrored = coin < 0.5
     warp = person_warp(
@@ -60,16 +60,16 @@ def person_warp(
     shift: tf.Tensor | tuple[float, float] = (0.0, 0.0),
     mirrored: bool | tf.Tensor = False,
 ) -> tf.Tensor:
-    """The warp that puts a box into the middle of the crop.
+    """Computes the warp, float32 [3, 3], that centres a box in the crop.
 
     Args:
-        box: float32 [4], x, y, width, height; a box without area (or not finite) stands for the whole image.
-        image_size: int [2], height and width of the image.
-        height, width: Size of the crop.
-        share: Of the crop's height or width, whichever the box fills first.
-        angle: Clockwise, in degrees.
-        shift: x and y, as shares of the crop's width and height.
-        mirrored: Whether left and right change places.
+        box: float32 [4], x, y, width, height in pixels; `usable_box` replaces one that cannot be used.
+        image_size: int [2], height and width of the image in pixels.
+        height, width: Size of the crop in pixels.
+        share: Share of the crop's height or width, whichever the box fills first, that the box takes.
+        angle: Clockwise rotation in degrees.
+        shift: Shift in x and y as shares of the crop's width and height.
+        mirrored: Whether left and right are swapped.
     """
     box = usable_box(box, image_size)
     size = tf.constant([width, height], tf.float32)
@@ -84,26 +84,28 @@ def person_warp(
 
 
 def usable_box(box: tf.Tensor, image_size: tf.Tensor) -> tf.Tensor:
-    """The box itself, or the whole image's where it has no area or is not finite: float32 [4]."""
+    """Returns the box, float32 [4], or that of the whole image if it has no area or is not finite."""
     height, width = tf.unstack(tf.cast(image_size, tf.float32))
     usable = tf.reduce_all(tf.math.is_finite(box)) & (box[2] > 0) & (box[3] > 0)
     return tf.where(usable, box, tf.stack([0.0, 0.0, width, height]))
 
 
 def warp_image(image: tf.Tensor, ignored: tf.Tensor, warp: tf.Tensor, height: int, width: int):
-    """Cuts the crop out of the image and out of its mask. Beyond the image it is gray, and not ignored.
+    """Crops an image and its ignore mask by a warp. Pixels outside the image are gray and not ignored.
 
     Args:
         image: float32 [h, w, 3], 0..255.
         ignored: float32 [h, w, 1], 0 or 1.
+        warp: float32 [3, 3].
+        height, width: Size of the crop in pixels.
 
     Returns:
-        float32 [height, width, 3] and [height, width, 1].
+        The crop, float32 [height, width, 3], and its mask, float32 [height, width, 1].
     """
-    # One tensor, so that both go through the same arithmetic; moved so that the border is 0 for both.
+    # One tensor, so that image and mask are resampled alike, with an offset that makes the border 0 for both.
     pixels = tf.concat([image - _BORDER, ignored], axis=-1)
     pixels, shrink = _shrink(pixels, tf.sqrt(tf.abs(tf.linalg.det(warp[:2, :2]))))
-    to_source = shrink @ tf.linalg.inv(warp)  # the op asks where each pixel of the crop comes from
+    to_source = shrink @ tf.linalg.inv(warp)  # the op maps output pixels to input pixels
     crop = tf.raw_ops.ImageProjectiveTransformV3(
         images=pixels[tf.newaxis],
         transforms=tf.reshape(to_source, [1, 9])[:, :8],
@@ -117,7 +119,7 @@ def warp_image(image: tf.Tensor, ignored: tf.Tensor, warp: tf.Tensor, height: in
 
 
 def warp_keypoints(keypoints: tf.Tensor, warp: tf.Tensor, mirrored: tf.Tensor) -> tf.Tensor:
-    """Moves keypoints [people, 18, 3] with their image; a mirrored right elbow is a left elbow."""
+    """Maps keypoints [people, 18, 3] by a warp; a mirrored right elbow becomes a left elbow."""
     x, y, v = tf.unstack(keypoints, axis=-1)
     moved = tf.stack(
         [
@@ -131,10 +133,10 @@ def warp_keypoints(keypoints: tf.Tensor, warp: tf.Tensor, mirrored: tf.Tensor) -
 
 
 def _shrink(pixels: tf.Tensor, scale: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Makes an image smaller with antialiasing where the warp would: bilinear sampling alone skips pixels.
+    """Downscales an image with antialiasing if the warp reduces it: bilinear sampling alone skips pixels.
 
     Returns:
-        The image, and the float32 [3, 3] matrix from its former pixels to its new ones.
+        The image, and the float32 [3, 3] matrix from its previous pixel coordinates to its new ones.
     """
     size = tf.shape(pixels)[:2]
     target = tf.cast(tf.math.ceil(tf.cast(size, tf.float32) * scale), tf.int32)
@@ -145,6 +147,6 @@ def _shrink(pixels: tf.Tensor, scale: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         lambda: pixels,
     )
     ratio_y, ratio_x = tf.unstack(tf.cast(tf.shape(shrunk)[:2], tf.float32) / tf.cast(size, tf.float32))
-    # Resizing keeps the corners of the image in place, not the centres of the corner pixels: hence the halves.
+    # Resizing maps the image's corners onto each other, not the centres of the corner pixels: hence the offsets.
     matrix = [[ratio_x, 0.0, (ratio_x - 1) / 2], [0.0, ratio_y, (ratio_y - 1) / 2], [0.0, 0.0, 1.0]]
     return shrunk, tf.convert_to_tensor(matrix)

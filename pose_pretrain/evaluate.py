@@ -1,6 +1,6 @@
-"""Maps to keypoints, and how good they are: OKS AP as pycocotools counts it, and PCK@0.2.
+"""Evaluates a pose network on people whose boxes are given: OKS AP, computed by pycocotools, and PCK@0.2.
 
-Person boxes are given: each labelled person is cut out, and decode.find_keypoints looks for who fits that box.
+Each labelled person is cropped, and decode.find_keypoints selects the person who fits the box best.
 """
 
 import contextlib
@@ -28,15 +28,15 @@ _TORSO = (("left_shoulder", "right_hip"), ("right_shoulder", "left_hip"))
 
 @dataclasses.dataclass(frozen=True)
 class People:
-    """Labelled people and what was found of them, in pixels of their images.
+    """Labelled people and the keypoints found for them, in pixels of their images.
 
     Attributes:
         image_id: int64 [N].
         image_size: int64 [N, 2], height and width.
         box: float32 [N, 4], x, y, width, height.
-        area: float32 [N].
+        area: float32 [N], in square pixels.
         keypoints: float32 [N, 18, 3], the labels: x, y, visibility.
-        found: float32 [N, 18, 3]: x, y, score.
+        found: float32 [N, 18, 3], the predictions: x, y, score.
     """
 
     image_id: np.ndarray
@@ -49,7 +49,13 @@ class People:
 
 @dataclasses.dataclass(frozen=True)
 class PoseScores:
-    """Attributes: oks, AP and AR by pycocotools' names; pck, over COCO's 17 keypoints; table, per keypoint."""
+    """Scores of a network.
+
+    Attributes:
+        oks: AP and AR, 0..1, by name ("AP", "AP50", ...); -1 where there are no people of that size.
+        pck: PCK@0.2 over COCO's 17 keypoints, 0..1.
+        table: `keypoint_table`.
+    """
 
     oks: dict[str, float]
     pck: float
@@ -65,16 +71,18 @@ def evaluate(
     batch_size: int = 16,
     flip: bool = False,
 ) -> PoseScores:
-    """Finds everybody in a split and scores it.
+    """Finds the keypoints of all labelled people of a split and scores them.
 
     Args:
-        network: Of build_pose_network, for height x width input.
-        dataset, split: Of read_pose_dataset, and which of its splits.
-        height, width: Size of the crops, as in training.
+        network: Network returned by build_pose_network, for input of height x width.
+        dataset: Dataset returned by read_pose_dataset.
+        split: Name of one of its splits.
+        height, width: Size of the crops in pixels, as in training.
+        batch_size: People per step.
         flip: Whether maps are averaged with those of the mirrored image.
 
     Raises:
-        InputError: nobody in the split has a labelled keypoint.
+        InputError: The split has no people with a labelled keypoint.
     """
     people = find_people(network, dataset, split, height, width, batch_size, flip)
     table = keypoint_table(people.keypoints, people.found)
@@ -90,7 +98,7 @@ def find_people(
     batch_size: int = 16,
     flip: bool = False,
 ) -> People:
-    """The labelled people of a split, and what the network finds in their boxes. See evaluate."""
+    """Finds the keypoints of all labelled people of a split; the arguments are those of evaluate."""
     batches = []
     total = -(-dataset.splits[split]["people"] // batch_size)
     crops = evaluation_people(dataset, split, height, width, batch_size)
@@ -103,14 +111,15 @@ def find_people(
     people = {name: np.concatenate([batch[name] for batch in batches]) for name in columns} if batches else {}
     labelled = (people["keypoints"][..., 2] > 0).any(axis=1) if batches else np.zeros(0, bool)
     if not labelled.any():
-        raise InputError(f"split {split!r} of {dataset.path} has nobody with a labelled keypoint: nothing to evaluate")
+        raise InputError(f"split {split!r} of {dataset.path} has no people with labelled keypoints to evaluate")
     return People(**{name: column[labelled] for name, column in people.items()})
 
 
 def final_maps(network: keras.Model, images: tf.Tensor, flip: bool = False) -> tuple[tf.Tensor, tf.Tensor]:
-    """Confidence and affinity maps of the last stage.
+    """Computes confidence and affinity maps of the last stage.
 
     Args:
+        network: Network returned by build_pose_network.
         images: float32 [B, height, width, 3], RGB 0..255.
         flip: Whether to average with the maps of the mirrored images, mirrored back.
 
@@ -126,99 +135,91 @@ def final_maps(network: keras.Model, images: tf.Tensor, flip: bool = False) -> t
 
 
 def unflip_confidence(maps: tf.Tensor) -> tf.Tensor:
-    """Confidence maps of a mirrored image as the image itself should give them."""
+    """Converts confidence maps [B, h, w, 19] of a mirrored image to those of the original image."""
     return tf.gather(maps[:, :, ::-1], [*FLIP, len(FLIP)], axis=-1)
 
 
 def unflip_affinity(maps: tf.Tensor) -> tf.Tensor:
-    """Affinity maps of a mirrored image as the image itself should give them: limbs renamed, x negated."""
+    """Converts affinity maps [B, h, w, 38] of a mirrored image to those of the original image."""
     order = [2 * limb + axis for limb in FLIP_LIMBS for axis in (0, 1)]
     return tf.gather(maps[:, :, ::-1], order, axis=-1) * tf.constant([-1.0, 1.0] * len(FLIP_LIMBS))
 
 
 def boxes_in_crops(boxes: np.ndarray, warps: np.ndarray) -> np.ndarray:
-    """Boxes [N, 4] of the original images in pixels of their crops, for warps [N, 3, 3] that do not rotate."""
+    """Maps boxes [N, 4] of the original images to pixels of their crops, by warps [N, 3, 3] that do not rotate."""
     scale = warps[:, 0, 0, None]
     return np.concatenate([boxes[:, :2] * scale + warps[:, :2, 2], boxes[:, 2:] * scale], axis=1)
 
 
 def to_image(keypoints: np.ndarray, warps: np.ndarray) -> np.ndarray:
-    """Moves keypoints [N, 18, 3] from their crops back to the original images, by the inverse of warps [N, 3, 3]."""
+    """Maps keypoints [N, 18, 3] of crops to the original images, by the inverse of warps [N, 3, 3]."""
     back = np.linalg.inv(warps)
     moved = np.einsum("nij,nkj->nki", back[:, :2, :2], keypoints[..., :2]) + back[:, None, :2, 2]
     return np.concatenate([moved, keypoints[..., 2:]], axis=-1).astype(np.float32)
 
 
 def oks_ap(people: People) -> dict[str, float]:
-    """Average precision and recall over object keypoint similarity, by pycocotools, COCO's 17 keypoints."""
-    truth, found = COCO(), COCO()
-    category = [{"id": 1, "name": "person"}]
+    """Computes AP and AR over object keypoint similarity with pycocotools, by name, for COCO's 17 keypoints."""
+    labels, predictions = to_coco(people.keypoints), to_coco(people.found)
+    truth = [{"keypoints": one.ravel().tolist(), "num_keypoints": int((one[:, 2] > 0).sum())} for one in labels]
+    found = [{"keypoints": one.ravel().tolist(), "score": float(one[:, 2].mean())} for one in predictions]
+    with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints its progress
+        evaluator = COCOeval(_coco(people, truth), _coco(people, found), "keypoints")
+        evaluator.evaluate()
+        evaluator.accumulate()
+        evaluator.summarize()
+    return dict(zip(_AP_NAMES, evaluator.stats.tolist(), strict=True))
+
+
+def _coco(people: People, annotations: list[dict]) -> COCO:
+    """Builds a pycocotools dataset with the given annotation of each person."""
+    coco = COCO()
     sizes = dict(zip(people.image_id.tolist(), people.image_size.tolist(), strict=True))
-    images = [{"id": image, "height": height, "width": width} for image, (height, width) in sizes.items()]
-    labels, guesses = to_coco(people.keypoints), to_coco(people.found)
-    common = [
-        {"id": number, "image_id": int(image), "category_id": 1, "iscrowd": 0, "area": float(area), "bbox": box}
-        for number, (image, area, box) in enumerate(
-            zip(people.image_id, people.area, people.box.tolist(), strict=True), 1
-        )
-    ]
-    truth.dataset = {
-        "images": images,
-        "categories": category,
+    columns = zip(people.image_id, people.area, people.box.tolist(), annotations, strict=True)
+    coco.dataset = {
+        "images": [{"id": image, "height": height, "width": width} for image, (height, width) in sizes.items()],
+        "categories": [{"id": 1, "name": "person"}],
         "annotations": [
-            entry | {"keypoints": label.ravel().tolist(), "num_keypoints": int((label[:, 2] > 0).sum())}
-            for entry, label in zip(common, labels, strict=True)
+            {"id": number, "image_id": int(image), "category_id": 1, "iscrowd": 0, "area": float(area), "bbox": box}
+            | annotation
+            for number, (image, area, box, annotation) in enumerate(columns, 1)
         ],
     }
-    found.dataset = {
-        "images": images,
-        "categories": category,
-        "annotations": [
-            entry | {"keypoints": guess.ravel().tolist(), "score": float(guess[:, 2].mean())}
-            for entry, guess in zip(common, guesses, strict=True)
-        ],
-    }
-    with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints as it goes
-        truth.createIndex()
-        found.createIndex()
-        judge = COCOeval(truth, found, "keypoints")
-        judge.evaluate()
-        judge.accumulate()
-        judge.summarize()
-    return dict(zip(_AP_NAMES, judge.stats.tolist(), strict=True))
+    coco.createIndex()
+    return coco
 
 
 def keypoint_table(keypoints: np.ndarray, found: np.ndarray, share: float = PCK_SHARE) -> pd.DataFrame:
-    """PCK per keypoint: how often it is found within a share of the person's torso (Yang and Ramanan, 2013).
+    """Computes PCK per keypoint, with a tolerance relative to the person's torso (Yang and Ramanan, 2013).
 
     The torso is the longer of left shoulder - right hip and right shoulder - left hip, of those labelled.
-    People without a labelled torso have no such length and are left out.
+    People without a labelled torso are excluded.
 
     Args:
-        keypoints: float [N, 18, 3], the labels; only keypoints with v > 0 count, hidden ones too.
-        found: float [N, 18, 3].
-        share: Of the torso's length.
+        keypoints: float [N, 18, 3], the labels; all with v > 0 count, including hidden ones.
+        found: float [N, 18, 3], the predictions.
+        share: The tolerance as a share of the torso's length.
 
     Returns:
-        A row per keypoint: labelled (count), found (count), pck (found / labelled, NaN where none is labelled).
+        One row per keypoint: labelled (count), found (count), pck (found / labelled, NaN where none is labelled).
     """
     torso = torso_lengths(keypoints)
     counted = (keypoints[..., 2] > 0) & (torso > 0)[:, None]
     distance = np.linalg.norm(found[..., :2] - keypoints[..., :2], axis=-1)
-    right = counted & (distance <= share * torso[:, None])
-    table = pd.DataFrame({"labelled": counted.sum(axis=0), "found": right.sum(axis=0)}, index=list(KEYPOINTS))
+    correct = counted & (distance <= share * torso[:, None])
+    table = pd.DataFrame({"labelled": counted.sum(axis=0), "found": correct.sum(axis=0)}, index=list(KEYPOINTS))
     table["pck"] = table["found"] / table["labelled"].where(table["labelled"] > 0)
     return table.rename_axis("keypoint")
 
 
 def overall_pck(table: pd.DataFrame) -> float:
-    """PCK over all labels of COCO's 17 keypoints (the neck is only a mean); 0 where there is none."""
+    """Computes PCK over all labels of COCO's 17 keypoints (the neck is a mean of them); 0 without labels."""
     counts = table.loc[list(COCO_KEYPOINTS)].sum()
     return float(counts["found"] / max(counts["labelled"], 1))
 
 
 def torso_lengths(keypoints: np.ndarray) -> np.ndarray:
-    """Length of each person's torso in pixels, 0 where it is not labelled: [N, 18, 3] to [N]."""
+    """Computes each person's torso length [N] in pixels from keypoints [N, 18, 3]; 0 where it is not labelled."""
 
     def diagonal(shoulder: str, hip: str) -> np.ndarray:
         ends = keypoints[:, [KEYPOINTS.index(shoulder), KEYPOINTS.index(hip)]]
@@ -228,12 +229,12 @@ def torso_lengths(keypoints: np.ndarray) -> np.ndarray:
 
 
 def report(scores: PoseScores) -> str:
-    """The scores as text, for a terminal."""
+    """Formats the scores as text for a terminal."""
     lines = [scores.table.to_string(formatters={"pck": lambda pck: "-" if np.isnan(pck) else f"{pck:.3f}"}), ""]
     lines += [f"PCK@{PCK_SHARE} {scores.pck:.3f}", _row(scores.oks, _AP_NAMES[:5]), _row(scores.oks, _AP_NAMES[5:])]
     return "\n".join(lines)
 
 
 def _row(oks: dict[str, float], names: Sequence[str]) -> str:
-    # pycocotools says -1 where there is nobody of that size.
+    # pycocotools returns -1 where there are no people of that size.
     return "   ".join(f"{name} {'-' if oks[name] < 0 else format(oks[name], '.3f')}" for name in names)

@@ -1,4 +1,4 @@
-"""The pose network: the front of VGG-19 and three two-stream stages (Cao et al., CVPR 2017; LRDNN, equation 2)."""
+"""The pose network: VGG-19's first layers and three two-stream stages (Cao et al., CVPR 2017; LRDNN, equation 2)."""
 
 import os
 import pathlib
@@ -16,21 +16,20 @@ STRIDE = 8  # input pixels per map cell
 STAGES = 3
 STREAMS = (("confidence", CONFIDENCE_MAPS), ("affinity", AFFINITY_MAPS))
 
-
-# Channels of VGG-19's first ten convolutions; a max pool stands between the blocks.
+# Channels of VGG-19's first ten convolutions, with max pooling between the blocks.
 _VGG_BLOCKS = ((64, 64), (128, 128), (256, 256, 256, 256), (512, 512))
 
 
 def build_pose_network(height: int | None, width: int | None, pose_width: float = 1.0) -> keras.Model:
     """Builds the pose network P(I) of equation 2.
 
-    At pose_width 1 it is OpenPose's: plain convolutions, made to start from VGG-19's ImageNet weights.
-    A narrower one starts from nothing and has few steps to learn in, so each of its inner convolutions
-    is followed by batch normalization.
+    At pose_width 1 it is OpenPose's: convolutions without normalization, to be initialized with VGG-19's ImageNet
+    weights. A narrower network is trained from scratch and in few steps: batch normalization follows each of its
+    inner convolutions.
 
     Args:
-        height, width: Input size in pixels, multiples of 8; None leaves a side open.
-        pose_width: Factor on all inner channels, rounded to multiples of 8 and at least 8.
+        height, width: Input size in pixels, multiples of 8; None leaves a dimension undefined.
+        pose_width: Factor on the number of all inner channels, which is rounded to multiples of 8 and at least 8.
 
     Returns:
         Model from float32 RGB images [B, height, width, 3], 0..255, to a list of six float32 tensors
@@ -59,14 +58,14 @@ def build_pose_network(height: int | None, width: int | None, pose_width: float 
 
 
 def load_imagenet_weights(network: keras.Model, weights: str) -> None:
-    """Fills the first ten convolutions with VGG-19's ImageNet weights.
+    """Initializes the first ten convolutions with VGG-19's ImageNet weights.
 
     Args:
-        network: A network of build_pose_network with pose_width 1.
-        weights: "imagenet" (Keras fetches and caches them), "none", or the path of Keras' VGG-19 weights.
+        network: Network returned by build_pose_network with pose_width 1.
+        weights: "imagenet" (Keras downloads and caches them), "none", or the path of a VGG-19 weights file of Keras.
 
     Raises:
-        InputError: The weights cannot be fetched or read, or do not fit the network.
+        InputError: The weights cannot be downloaded or read, or do not fit the network.
     """
     if weights != "none" and network.get_layer("block1_conv1").filters != _VGG_BLOCKS[0][0]:
         raise InputError("VGG-19's weights only fit pose_width=1: use --pose_width=1 or --imagenet_weights=none")
@@ -74,14 +73,14 @@ def load_imagenet_weights(network: keras.Model, weights: str) -> None:
 
 
 def save_pose_network(network: keras.Model, pose_dir: str | os.PathLike, config: dict) -> None:
-    """Writes a network that was not trained by `pose_pretrain.train.pretrain` as that would, for fusion to start from.
+    """Saves a network as `pose_pretrain.train.pretrain` does, so that load_pose_network can read it.
 
-    model.weights.h5 and config.json appear in pose_dir whole, each under a temporary name first.
+    model.weights.h5 and config.json are each written completely or not at all.
 
     Args:
-        network: The trained network.
-        pose_dir: Folder, made when it is not there.
-        config: What to write as config.json; "pose_width" must be in it, load_pose_network needs it.
+        network: Network returned by build_pose_network.
+        pose_dir: The folder, which is created if necessary.
+        config: Content of config.json; load_pose_network needs its "pose_width".
     """
     pose_dir = pathlib.Path(pose_dir)
     pose_dir.mkdir(parents=True, exist_ok=True)
@@ -90,40 +89,40 @@ def save_pose_network(network: keras.Model, pose_dir: str | os.PathLike, config:
 
 
 def load_pose_network(pose_dir: str | os.PathLike, height: int | None, width: int | None) -> keras.Model:
-    """Loads a trained pose network, at any input size.
+    """Loads a trained pose network for any input size; see build_pose_network.
 
     Raises:
-        InputError: pose_dir does not hold a trained pose network, or its files are damaged.
+        InputError: pose_dir does not contain a trained pose network, or its files are corrupted.
     """
     pose_dir = pathlib.Path(pose_dir)
     pose_width = read_pose_width(pose_dir)
     if not (pose_dir / WEIGHTS_FILE).is_file():
-        raise InputError(_how_to_get(pose_dir, WEIGHTS_FILE))
+        raise InputError(_not_found(pose_dir, WEIGHTS_FILE))
     network = build_pose_network(height, width, pose_width)
     try:
         network.load_weights(pose_dir / WEIGHTS_FILE)
     except (OSError, KeyError, ValueError) as error:
-        what = f"{WEIGHTS_FILE} does not fit pose_width={pose_width} ({error})"
-        raise InputError(f"the pose network in {pose_dir} is damaged, train it again: {what}") from error
+        reason = f"{WEIGHTS_FILE} does not fit pose_width={pose_width} ({error})"
+        raise InputError(f"the pose network in {pose_dir} is corrupted, train it again: {reason}") from error
     return network
 
 
 def read_pose_width(pose_dir: str | os.PathLike) -> float:
-    """The pose_width of a trained pose network.
+    """Reads the pose_width of a trained pose network.
 
     Raises:
-        InputError: pose_dir does not hold a pose network, or its config.json is damaged.
+        InputError: pose_dir does not contain a pose network, or its config.json is corrupted.
     """
     config = pathlib.Path(pose_dir) / CONFIG_FILE
     if not config.is_file():
-        raise InputError(_how_to_get(pose_dir, CONFIG_FILE))
+        raise InputError(_not_found(pose_dir, CONFIG_FILE))
     try:
         return read_run_json(config)["pose_width"]
-    except (KeyError, TypeError):
-        raise InputError(f"{config} is damaged, it gives no pose_width: train the pose network again") from None
+    except KeyError:
+        raise InputError(f"{config} is corrupted, it has no pose_width: train the pose network again") from None
 
 
-def _how_to_get(pose_dir: str | os.PathLike, missing: str) -> str:
+def _not_found(pose_dir: str | os.PathLike, missing: str) -> str:
     return f"no pose network in {pose_dir} ({missing} is missing): train it with python -m lrdnn_tf.pretrain_pose"
 
 
@@ -139,11 +138,11 @@ def _stage0(image: tf.Tensor, pose_width: float) -> tf.Tensor:
 
 
 def _stream(x: tf.Tensor, stage: int, stream: str, maps: int, pose_width: float) -> tf.Tensor:
-    """One stream of one stage: (filters, kernel size) per convolution, then a linear one to the maps."""
+    """Builds one stream of one stage: convolutions of (filters, kernel size), then a linear one that gives the maps."""
     convolutions = [(128, 3)] * 3 + [(512, 1)] if stage == 1 else [(128, 7)] * 5 + [(128, 1)]
     for number, (filters, kernel) in enumerate(convolutions, 1):
         x = _conv(x, filters, kernel, f"pose_stage{stage}_{stream}_conv{number}", pose_width)
-    # Maps start near their usual value, nothing, so that the first steps are not spent on getting there.
+    # Maps are 0 almost everywhere: small initial weights start there, and save the first steps of training.
     small = keras.initializers.RandomNormal(stddev=0.01)
     return keras.layers.Conv2D(maps, 1, kernel_initializer=small, dtype="float32", name=f"pose_stage{stage}_{stream}")(
         x
@@ -158,6 +157,6 @@ def _conv(x: tf.Tensor, filters: int, kernel: int, name: str, pose_width: float)
     )
     x = conv(x)
     if normalized:
-        # Keras' momentum of 0.99 would not have caught up after the few hundred steps of a short training.
+        # With Keras' momentum of 0.99, moving statistics lag behind in a short training of a few hundred steps.
         x = keras.layers.BatchNormalization(momentum=0.9, name=f"{name}_bn")(x)
     return keras.layers.ReLU(name=f"{name}_relu")(x)

@@ -1,20 +1,21 @@
-"""Maps, limbs and keypoints over an image, for people to judge. Images are uint8 RGB [height, width, 3] in and out."""
+"""Overlays of maps, limbs and keypoints on images, for visual inspection. They are uint8 RGB [height, width, 3]."""
 
 import cv2
 import numpy as np
 
 from pose_pretrain.skeleton import KEYPOINTS, LIMBS
 
-# The person's left is blue, the right is red, the middle is green.
+# The person's left side is blue, the right side red, the middle green.
 _COLOURS = {"left": (70, 130, 255), "right": (255, 80, 70), "middle": (80, 220, 90)}
 
 
 def draw_pose(image: np.ndarray, keypoints: np.ndarray, threshold: float = 0.1) -> np.ndarray:
-    """Limbs and keypoints of one person.
+    """Draws the limbs and keypoints of one person on a copy of the image.
 
     Args:
         image: uint8 [height, width, 3].
-        keypoints: float [18, 3]: x, y in pixels and a score (or visibility); drawn from threshold on.
+        keypoints: float [18, 3]: x, y in pixels and a score (or visibility).
+        threshold: The lowest score that is drawn; keypoints of score 0 are never drawn.
     """
     picture = np.ascontiguousarray(image).copy()
     thickness = max(1, round(max(image.shape[:2]) / 128))
@@ -31,7 +32,7 @@ def draw_pose(image: np.ndarray, keypoints: np.ndarray, threshold: float = 0.1) 
 
 
 def draw_confidence(image: np.ndarray, confidence: np.ndarray) -> np.ndarray:
-    """The highest of the 18 parts' confidences at each place, blue (0) to red (1).
+    """Overlays the maximum of the 18 parts' confidences at each position, from blue (0) to red (1).
 
     Args:
         image: uint8 [height, width, 3].
@@ -43,7 +44,7 @@ def draw_confidence(image: np.ndarray, confidence: np.ndarray) -> np.ndarray:
 
 
 def draw_affinity(image: np.ndarray, affinity: np.ndarray) -> np.ndarray:
-    """The longest of the 19 limbs' vectors at each place: hue is its direction, brightness its length.
+    """Overlays the longest of the 19 limbs' vectors at each position: hue is its direction, brightness its length.
 
     Args:
         image: uint8 [height, width, 3].
@@ -60,12 +61,12 @@ def draw_affinity(image: np.ndarray, affinity: np.ndarray) -> np.ndarray:
 
 
 def draw_panel(image: np.ndarray, confidence: np.ndarray, affinity: np.ndarray, keypoints: np.ndarray) -> np.ndarray:
-    """Image, confidence maps, affinity maps and keypoints side by side, at least 256 pixels high.
+    """Draws image, confidence maps, affinity maps and keypoints side by side, at least 256 pixels high.
 
     Args:
         image: uint8 or float RGB 0..255 [height, width, 3], the network's input.
-        confidence, affinity: [h, w, 19] and [h, w, 38], of that image.
-        keypoints: [18, 3] in pixels of that image.
+        confidence, affinity: float [h, w, 19] and [h, w, 38], the maps of that image.
+        keypoints: float [18, 3]: x, y in pixels of that image, and a score.
     """
     factor = -(-256 // image.shape[0])
     large = cv2.resize(np.clip(image, 0, 255).astype(np.uint8), None, fx=factor, fy=factor)

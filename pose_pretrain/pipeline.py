@@ -1,7 +1,6 @@
-"""Records to batches. What training sees is a function of (seed, epoch, image): a run that goes on sees the same."""
+"""Records to batches. Training batches are a function of (seed, epoch, image): a resumed run gets the same ones."""
 
 import dataclasses
-import json
 import os
 import pathlib
 from collections.abc import Sequence
@@ -9,30 +8,31 @@ from collections.abc import Sequence
 import tensorflow as tf
 
 from lrdnn_base.errors import InputError
+from lrdnn_base.files import read_json
 from pose_pretrain import augment, targets
 from pose_pretrain.network import STRIDE
 from pose_pretrain.records import decode_ignore_mask, parse_example
 from pose_pretrain.skeleton import COCO_KEYPOINTS, KEYPOINTS
 
-_WINDOW = 1024  # records shuffled together, as they lie on disk: about 160 MB of COCO
+_WINDOW = 1024  # consecutive records that are shuffled together: about 160 MB of COCO
 _PARALLEL_READS = 4
 _FROM_COCO_AND_NECK = tuple((*COCO_KEYPOINTS, "neck").index(name) for name in KEYPOINTS)
 
 
 @dataclasses.dataclass(frozen=True)
 class PoseDataset:
-    """A converted pose dataset: its folder, its name, and dataset.json's entry of each split."""
+    """A converted pose dataset: its folder, its name, and the entry of each split in dataset.json."""
 
     path: pathlib.Path
     name: str
     splits: dict[str, dict]
 
     def examples(self, split: str) -> int:
-        """Number of images in a split."""
+        """Returns the number of images of a split."""
         return self.splits[split]["examples"]
 
     def shards(self, split: str) -> list[str]:
-        """Paths of a split's files, in order."""
+        """Returns the paths of a split's TFRecord files, in order."""
         return [str(self.path / shard["file"]) for shard in self.splits[split]["shards"]]
 
 
@@ -40,38 +40,36 @@ def read_pose_dataset(data_dir: str | os.PathLike, needed: Sequence[str] = ("tra
     """Reads dataset.json of a converted pose dataset.
 
     Args:
-        data_dir: The folder.
-        needed: Splits that must be there and have somebody in them.
+        data_dir: Folder of a pose dataset that data_prep.coco converted.
+        needed: Names of the splits that must exist and contain people.
 
     Raises:
-        InputError: data_dir is not such a dataset, or a needed split, or a file of it, is missing.
+        InputError: data_dir is not such a dataset, or a needed split or one of its files is missing.
     """
     path = pathlib.Path(data_dir)
-    convert = "make one with python -m data_prep.coco"
-    if not (path / "dataset.json").is_file():
-        raise InputError(f"{path} is not a converted pose dataset (no dataset.json): {convert}")
+    remedy = "create a pose dataset with python -m data_prep.coco"
+    stored = read_json(path / "dataset.json", remedy)
     try:
-        stored = json.loads((path / "dataset.json").read_text())
         kind, name, splits = stored["kind"], stored["name"], stored["splits"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path / 'dataset.json'} cannot be read ({error!r}): {convert}") from error
+    except KeyError as error:
+        raise InputError(f"{path / 'dataset.json'} has no entry {error}: {remedy}") from None
     if kind != "pose":
-        raise InputError(f"{path} is a dataset of kind {kind!r}, not of poses: {convert}")
+        raise InputError(f"{path} is a dataset of kind {kind!r}, not 'pose': {remedy}")
     dataset = PoseDataset(path, name, splits)
     for split in needed:
         if not splits.get(split, {}).get("people"):
-            raise InputError(f"{path} has nobody in split {split!r}: {convert}, from images of people")
+            raise InputError(f"{path} has no people in split {split!r}: {remedy}, from images of people")
         for shard in dataset.shards(split):
             if not os.path.isfile(shard):
-                raise InputError(f"{shard} is named in dataset.json and missing: convert the dataset again")
+                raise InputError(f"{shard} is listed in dataset.json, but missing: convert the dataset again")
     return dataset
 
 
 def default_sigma(height: int, width: int) -> float:
-    """Sigma of the Gaussians in pixels: OpenPose's 7 at 368x368, in proportion to the longer side elsewhere.
+    """Returns sigma of the Gaussians in pixels: OpenPose's 7 at 368x368, scaled with the longer side, at least 6.
 
-    Not below 6, three quarters of a cell: narrower Gaussians fall between the centres of the cells. With 2.4 in
-    place of 6 at 128x128 the small network found 47 % of the keypoints in place of 80 %.
+    6 is three quarters of a cell: narrower Gaussians fall between the centres of the cells. With 2.4 instead of 6 at
+    128x128, the small network found 47 % of the keypoints instead of 80 %.
     """
     return max(7 * max(height, width) / 368, 6.0)
 
@@ -89,20 +87,20 @@ def training_batches(
     limb_width: float = 1.0,
     rotation: float = 40.0,
 ) -> tf.data.Dataset:
-    """Batches of augmented crops with their target maps, epoch after epoch without end.
+    """Builds batches of augmented crops with their target maps, epoch after epoch, without end.
 
-    Each epoch holds steps_per_epoch(...) batches; what is left over at its end is dropped.
+    Each epoch has steps_per_epoch(...) batches; the remaining images of an epoch are dropped.
 
     Args:
-        dataset: Of read_pose_dataset; its "train" split is read.
+        dataset: Dataset returned by read_pose_dataset; its "train" split is read.
         height, width: Size of the crops in pixels, multiples of 8.
-        batch_size: Images per batch; all of them where the dataset has fewer.
-        seed: Of shuffling and augmentation.
-        first_epoch, first_step: Where to begin; the batches are those of a run from 0 at that step of that epoch.
-        part: (index, count) of the worker that reads: of each batch it gets the index-th of count equal parts.
-        sigma: Of the Gaussians in pixels; None is default_sigma.
+        batch_size: Images per batch, or all images if the dataset has fewer.
+        seed: Seed of shuffling and augmentation.
+        first_epoch, first_step: The first batch; all batches from there on are those of a run that starts at 0, 0.
+        part: Index of this worker and number of workers, each of which gets an equal part of every batch.
+        sigma: Sigma of the Gaussians in pixels; None selects default_sigma.
         limb_width: Half the width of limbs in cells.
-        rotation: The most that crops are turned either way, in degrees.
+        rotation: Largest rotation of crops in either direction, in degrees.
 
     Returns:
         Dataset of (images float32 [B, height, width, 3], 0..255, {"confidence": [B, h, w, 19],
@@ -137,13 +135,13 @@ def training_batches(
 
 
 def steps_per_epoch(dataset: PoseDataset, batch_size: int) -> int:
-    """Number of batches that training_batches gives per epoch."""
+    """Returns the number of batches per epoch of training_batches."""
     examples = dataset.examples("train")
     return examples // min(batch_size, examples)
 
 
 def evaluation_people(dataset: PoseDataset, split: str, height: int, width: int, batch_size: int) -> tf.data.Dataset:
-    """One crop around the box of each labelled person of a split, in record order.
+    """Builds batches of crops, one around the box of each labelled person of a split, in record order.
 
     Returns:
         Dataset of dicts: image float32 [B, height, width, 3] 0..255, warp float32 [B, 3, 3] (from the original
@@ -168,7 +166,7 @@ def evaluation_people(dataset: PoseDataset, split: str, height: int, width: int,
 
 
 def with_neck(keypoints: tf.Tensor) -> tf.Tensor:
-    """skeleton.from_coco as TensorFlow ops: [people, 17, 3] to [people, 18, 3]."""
+    """Converts keypoints like skeleton.from_coco, as TensorFlow ops: float32 [people, 17, 3] to [people, 18, 3]."""
     shoulders = tf.gather(keypoints, [COCO_KEYPOINTS.index(f"{side}_shoulder") for side in ("left", "right")], axis=1)
     visibility = tf.reduce_min(shoulders[..., 2:], axis=1)
     neck = tf.concat([tf.reduce_mean(shoulders[..., :2], axis=1), visibility], axis=-1)
@@ -177,9 +175,9 @@ def with_neck(keypoints: tf.Tensor) -> tf.Tensor:
 
 
 def _shuffled_records(shards: list[str], seed: tf.Tensor) -> tf.data.Dataset:
-    """The records of an epoch: shards in random order, several at a time, then shuffled window by window.
+    """Reads the records of an epoch: shards in random order, interleaved, then shuffled window by window.
 
-    Dataset.shuffle would do, but its order hangs on TensorFlow's global seed too.
+    The order of Dataset.shuffle would also depend on TensorFlow's global seed.
     """
     shuffle = tf.random.experimental.stateless_shuffle
 
@@ -201,17 +199,17 @@ def _training_crop(record: tf.Tensor, epoch_seed: tf.Tensor, height: int, width:
 
 
 def _decode(record: tf.Tensor) -> tuple[dict[str, tf.Tensor], tf.Tensor, tf.Tensor, tf.Tensor]:
-    """The parsed record, its image float32 [h, w, 3], its ignore mask [h, w, 1] and keypoints [people, 18, 3]."""
+    """Returns the parsed record, its image float32 [h, w, 3], ignore mask [h, w, 1] and keypoints [people, 18, 3]."""
     example = parse_example(record)
     image = tf.io.decode_image(example["image"], channels=3, expand_animations=False)
     image = tf.ensure_shape(tf.cast(image, tf.float32), [None, None, 3])
-    keypoints = with_neck(_without_impossible(example["keypoints"], tf.shape(image)[:2]))
+    keypoints = with_neck(_without_invalid(example["keypoints"], tf.shape(image)[:2]))
     return example, image, decode_ignore_mask(example), keypoints
 
 
-def _without_impossible(keypoints: tf.Tensor, image_size: tf.Tensor) -> tf.Tensor:
-    """Keypoints labelled outside the image, or nowhere (NaN), become unlabelled: nobody can have seen them."""
+def _without_invalid(keypoints: tf.Tensor, image_size: tf.Tensor) -> tf.Tensor:
+    """Marks keypoints outside the image, or with coordinates that are NaN, as unlabelled."""
     height, width = tf.unstack(tf.cast(image_size, tf.float32))
     x, y, v = tf.unstack(keypoints, axis=-1)
-    inside = (x >= -1) & (x <= width) & (y >= -1) & (y <= height)  # a pixel of tolerance: annotators click on edges
+    inside = (x >= -1) & (x <= width) & (y >= -1) & (y <= height)  # annotators click on edges
     return tf.where((inside & (v > 0))[..., tf.newaxis], keypoints, 0.0)

@@ -1,4 +1,4 @@
-"""What a pose example is: an image, its people, and where its labels say nothing. Write and parse, side by side."""
+"""Pose examples: encoding and parsing of an image, its labelled people, and the mask of unlabelled people."""
 
 import cv2
 import numpy as np
@@ -15,17 +15,17 @@ def encode_example(
     areas: np.ndarray,
     ignore_mask: np.ndarray | None,
 ) -> bytes:
-    """Serializes one image and its labelled people as a tf.train.Example.
+    """Serializes one image and its labelled people as a tf.train.Example; the same input gives the same bytes.
 
     Args:
-        image: The file as it is on disk (JPEG or PNG), not re-encoded.
-        image_id: COCO's number of the image.
+        image: Content of the image file (JPEG or PNG), not re-encoded.
+        image_id: COCO's id of the image.
         height, width: Size of the image in pixels.
         keypoints: float32 [people, 17, 3] in COCO's order: x, y in pixels, visibility 0, 1 or 2.
         boxes: float32 [people, 4], x, y, width, height in pixels.
-        areas: float32 [people], area of each person's mask in square pixels (OKS needs it).
-        ignore_mask: bool or uint8 [height, width], 1 where people stand without keypoint labels and
-            W(p) of equation 3 is therefore 0; None where there are no such people.
+        areas: float32 [people], area of each person's mask in square pixels, for OKS.
+        ignore_mask: bool or uint8 [height, width], 1 on people without keypoint labels, where W(p) of equation 3 is
+            0; None without such people.
     """
     return tf.train.Example(
         features=tf.train.Features(
@@ -40,11 +40,14 @@ def encode_example(
                 "ignore_mask": _bytes_feature(b"" if ignore_mask is None else _png(ignore_mask)),
             }
         )
-    ).SerializeToString()
+    ).SerializeToString(deterministic=True)
 
 
 def parse_example(serialized: tf.Tensor) -> dict[str, tf.Tensor]:
-    """The inverse of encode_example, as TensorFlow ops on a string scalar.
+    """Parses the result of encode_example with TensorFlow ops.
+
+    Args:
+        serialized: string scalar.
 
     Returns:
         image: string scalar, image_id, height, width: int64 scalars, keypoints: float32 [people, 17, 3],
@@ -70,7 +73,7 @@ def parse_example(serialized: tf.Tensor) -> dict[str, tf.Tensor]:
 
 
 def decode_ignore_mask(example: dict[str, tf.Tensor]) -> tf.Tensor:
-    """The ignore mask of a parsed example: float32 [height, width, 1], 1 where W(p) is 0."""
+    """Decodes the ignore mask of a parsed example: float32 [height, width, 1], 1 where W(p) is 0."""
 
     def stored():
         return tf.cast(tf.io.decode_png(example["ignore_mask"], channels=1) > 0, tf.float32)

@@ -1,6 +1,6 @@
-"""The body model: 18 keypoints, 19 limbs, and how COCO's 17 keypoints become 18.
+"""The body model: 18 keypoints, 19 limbs, and their conversion from and to COCO's 17 keypoints.
 
-Order and limbs are OpenPose's COCO model (Cao et al., CVPR 2017), which LRDNN's pose branch retrains.
+Order and limbs are those of OpenPose's COCO model (Cao et al., CVPR 2017), which LRDNN's pose branch retrains.
 Left and right are the person's own.
 """
 
@@ -35,8 +35,8 @@ LIMB_NAMES = (
 
 LIMBS = tuple((KEYPOINTS.index(start), KEYPOINTS.index(end)) for start, end in LIMB_NAMES)
 
-CONFIDENCE_MAPS = len(KEYPOINTS) + 1  # the last one is the background
-AFFINITY_MAPS = 2 * len(LIMBS)  # limb i: x in map 2i, y in map 2i + 1
+CONFIDENCE_MAPS = len(KEYPOINTS) + 1  # the last map is the background
+AFFINITY_MAPS = 2 * len(LIMBS)  # limb i has x in map 2i and y in map 2i + 1
 
 _NECK = KEYPOINTS.index("neck")
 _FROM_COCO = tuple(COCO_KEYPOINTS.index(name) for name in KEYPOINTS if name != "neck")
@@ -49,21 +49,21 @@ def _mirrored(name: str) -> str:
     return {"left": f"right_{part}", "right": f"left_{part}"}.get(side, name)
 
 
-# keypoints[:, FLIP] renames left and right after an image was mirrored.
+# keypoints[:, FLIP] swaps the names of left and right after an image was mirrored.
 FLIP = tuple(KEYPOINTS.index(_mirrored(name)) for name in KEYPOINTS)
 # Limb i of a mirrored image is limb FLIP_LIMBS[i] of the original, with the x map negated.
 FLIP_LIMBS = tuple(LIMB_NAMES.index((_mirrored(start), _mirrored(end))) for start, end in LIMB_NAMES)
 
 
 def from_coco(keypoints: np.ndarray) -> np.ndarray:
-    """COCO's 17 keypoints to the 18 used here.
+    """Converts COCO's 17 keypoints to the 18 of this module.
 
     Args:
         keypoints: [people, 17, 3], columns x, y in pixels and visibility (0 unlabelled, 1 hidden, 2 visible).
 
     Returns:
-        [people, 18, 3] of the same dtype. The neck is the mean of the shoulders, with the lower of
-        their visibilities, and unlabelled (0, 0, 0) unless both shoulders are labelled.
+        [people, 18, 3] of the same dtype. The neck is the mean of the shoulders with the lower of their visibilities;
+        it is unlabelled (0, 0, 0) unless both shoulders are labelled.
     """
     shoulders = keypoints[:, (_LEFT_SHOULDER, _RIGHT_SHOULDER)]
     neck = shoulders.mean(axis=1)
@@ -73,5 +73,5 @@ def from_coco(keypoints: np.ndarray) -> np.ndarray:
 
 
 def to_coco(keypoints: np.ndarray) -> np.ndarray:
-    """The 18 keypoints back to COCO's 17: [people, 18, ...] to [people, 17, ...]; the neck is dropped."""
+    """Converts 18 keypoints to COCO's 17, without the neck: [people, 18, ...] to [people, 17, ...]."""
     return keypoints[:, _TO_COCO]

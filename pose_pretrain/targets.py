@@ -1,7 +1,7 @@
-"""Keypoints to what the network has to say: confidence maps, affinity maps and W(p) (Cao et al., CVPR 2017, section 2).
+"""Training targets from keypoints: confidence maps, affinity maps and W(p) (Cao et al., CVPR 2017, section 2).
 
-Coordinates are pixels, with the centre of the first pixel at 0. Cell (i, j) of a map covers 8x8 pixels and
-its centre is at x = 8j + 3.5, y = 8i + 3.5. Only labelled keypoints (v > 0) leave a trace.
+Coordinates are pixels, with the centre of the first pixel at 0. Cell (i, j) of a map covers 8x8 pixels, and its centre
+is at x = 8j + 3.5, y = 8i + 3.5. Only labelled keypoints (v > 0) contribute.
 """
 
 import tensorflow as tf
@@ -13,12 +13,12 @@ _STARTS, _ENDS = zip(*LIMBS, strict=True)
 
 
 def confidence_maps(keypoints: tf.Tensor, height: int, width: int, sigma: float) -> tf.Tensor:
-    """A Gaussian at each keypoint, the maximum over people, and the background, 1 - maximum over the parts.
+    """Draws Gaussians at keypoints and takes their maximum over people. The background is 1 - maximum over parts.
 
     Args:
         keypoints: float32 [B, people, 18, 3], columns x, y, v; rows of zeros pad images with fewer people.
         height, width: Size of the maps in cells.
-        sigma: Of the Gaussians exp(-distance^2 / (2 sigma^2)), in pixels.
+        sigma: Sigma of the Gaussians exp(-distance^2 / (2 sigma^2)), in pixels.
 
     Returns:
         float32 [B, height, width, 19].
@@ -29,14 +29,14 @@ def confidence_maps(keypoints: tf.Tensor, height: int, width: int, sigma: float)
     near_y *= tf.cast(labelled, tf.float32)[..., tf.newaxis]
     near_x, near_y = (tf.transpose(near, [0, 1, 3, 2]) for near in (near_x, near_y))
     each = near_y[:, :, :, tf.newaxis] * near_x[:, :, tf.newaxis]  # [B, people, height, width, 18]
-    parts = tf.maximum(tf.reduce_max(each, axis=1), 0.0)  # the maximum over nobody is minus infinity
+    parts = tf.maximum(tf.reduce_max(each, axis=1), 0.0)  # without people, the maximum is minus infinity
     return tf.concat([parts, 1.0 - tf.reduce_max(parts, axis=-1, keepdims=True)], axis=-1)
 
 
 def affinity_maps(keypoints: tf.Tensor, height: int, width: int, limb_width: float) -> tf.Tensor:
-    """The unit vector along each limb on the limb, averaged over the people whose limbs overlap there.
+    """Draws the unit vector along each limb on the limb, averaged over the people whose limbs overlap there.
 
-    A cell is on a limb when its centre lies between the limb's ends and within limb_width of its line.
+    A cell is on a limb if its centre is between the limb's ends and at most limb_width away from its line.
 
     Args:
         keypoints, height, width: As in confidence_maps.
@@ -50,7 +50,7 @@ def affinity_maps(keypoints: tf.Tensor, height: int, width: int, limb_width: flo
     end_x, end_y = (tf.gather(c, _ENDS, axis=2)[:, :, tf.newaxis, tf.newaxis] for c in (x, y))
     exists = tf.gather(labelled, _STARTS, axis=2) & tf.gather(labelled, _ENDS, axis=2)
     length = tf.sqrt((end_x - start_x) ** 2 + (end_y - start_y) ** 2)
-    unit_x = tf.math.divide_no_nan(end_x - start_x, length)  # a limb without length points nowhere: (0, 0)
+    unit_x = tf.math.divide_no_nan(end_x - start_x, length)  # (0, 0) for a limb of length 0
     unit_y = tf.math.divide_no_nan(end_y - start_y, length)
 
     from_start_x = _centres(width)[:, tf.newaxis] - start_x  # [B, people, 1, width, 19]
@@ -67,10 +67,10 @@ def affinity_maps(keypoints: tf.Tensor, height: int, width: int, limb_width: flo
 
 
 def position_weights(ignored: tf.Tensor) -> tf.Tensor:
-    """W(p) of equations 3 and 4: 0 where at least half of a cell shows people without keypoint labels, else 1.
+    """Computes W(p) of equations 3 and 4: 0 where people without keypoint labels cover at least half a cell, else 1.
 
     Args:
-        ignored: float32 [B, 8 height, 8 width, 1], 1 on pixels that show such people.
+        ignored: float32 [B, 8 height, 8 width, 1], 1 on pixels of such people.
 
     Returns:
         float32 [B, height, width, 1].
@@ -79,7 +79,7 @@ def position_weights(ignored: tf.Tensor) -> tf.Tensor:
 
 
 def _split(keypoints: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """x, y (0 where unlabelled, whatever stands there) and whether labelled, each [B, people, 18]."""
+    """Returns x, y (0 where unlabelled, even if NaN is stored) and whether labelled, each [B, people, 18]."""
     labelled = keypoints[..., 2] > 0
     x, y = (tf.where(labelled, keypoints[..., axis], 0.0) for axis in (0, 1))
     return x, y, labelled

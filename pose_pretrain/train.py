@@ -1,9 +1,9 @@
-"""Pose pretraining from a converted dataset to weights: `pretrain`.
+"""Pretraining of the pose network on a converted dataset: `pretrain`. It writes:
 
-runs/NAME/pose/config.json          the network and how it was trained
-runs/NAME/pose/model.weights.h5     the trained weights, there only once training is complete
-runs/NAME/pose/checkpoints/         the newest states, which an interrupted training goes on from
-runs/NAME/pose/metrics.csv          the loss and its parts per stage and stream, a line an epoch
+runs/NAME/pose/config.json          the options of the network and its training
+runs/NAME/pose/model.weights.h5     the trained weights, once training is complete
+runs/NAME/pose/checkpoints/         the newest checkpoints, from which an interrupted training resumes
+runs/NAME/pose/metrics.csv          the loss and its parts per stage and stream, one row per epoch
 runs/NAME/pose/tensorboard/         the same as curves, with overlays
 """
 
@@ -18,82 +18,68 @@ import tf_keras as keras
 
 from lrdnn_base.callbacks import Timer
 from lrdnn_base.devices import Runtime
-from lrdnn_base.errors import InputError
 from lrdnn_base.files import write_json
+from lrdnn_base.options import check_options, option
 from lrdnn_base.run_folder import CONFIG_FILE, WEIGHTS_FILE, read_run_json, refuse_other_config, was_started
 from lrdnn_base.schedule import LearningRate
 from lrdnn_base.training_loop import TrainingModel, fit, save_trained, with_synchronized_batch_norms
 from pose_pretrain.decode import find_keypoints
 from pose_pretrain.evaluate import PoseScores, boxes_in_crops, evaluate, final_maps, report
 from pose_pretrain.loss import map_loss, weighted_targets
-from pose_pretrain.network import (
-    STAGES,
-    build_pose_network,
-    load_imagenet_weights,
-    load_pose_network,
-)
+from pose_pretrain.network import STAGES, build_pose_network, load_imagenet_weights, load_pose_network
 from pose_pretrain.pictures import draw_panel
 from pose_pretrain.pipeline import PoseDataset, evaluation_people, steps_per_epoch, training_batches
 
-_SECONDS_BETWEEN_OVERLAYS = 60  # at least: epochs of small sets last a second
+_SECONDS_BETWEEN_OVERLAYS = 60  # at least, since an epoch of a small dataset takes a second
 _PICTURES = 8
 
 
 @dataclasses.dataclass(frozen=True)
 class PoseConfig:
-    """A pose network and its training. The paper gives no numbers for this phase.
+    """Options of a pose network and its training. The paper gives none; the size of crops is OpenPose's 368x368."""
 
-    Attributes:
-        height, width: Size of the crops in pixels; OpenPose's 368.
-        pose_width: Factor on the network's channels; 1 is OpenPose's.
-        imagenet_weights: What VGG-19's part starts from: "imagenet", "none" or a file; needs pose_width 1.
-        epochs: Passes over the training images.
-        batch_size: Images a step.
-        learning_rate, decay: Adam's rate, and its factor after every epoch, as in the paper's other phases.
-        sigma: Of the confidence maps' Gaussians in pixels; None is pipeline.default_sigma.
-        limb_width: Half the width of limbs in the affinity maps, in cells.
-        rotation: The most that training crops are turned either way, in degrees; OpenPose's 40.
-        seed: Of weights, shuffling and augmentation.
-    """
-
-    height: int = 368
-    width: int = 368
-    pose_width: float = 1.0
-    imagenet_weights: str = "imagenet"
-    epochs: int = 40
-    batch_size: int = 16
-    learning_rate: float = 1e-4
-    decay: float = 0.96
-    sigma: float | None = None
-    limb_width: float = 1.0
-    rotation: float = 40.0
-    seed: int = 0
+    height: int = option(368, "Height of the crops in pixels, a multiple of 8.")
+    width: int = option(368, "Width of the crops in pixels, a multiple of 8.")
+    pose_width: float = option(1.0, "Factor on the network's channels: 1 is OpenPose's, less suits small machines.")
+    imagenet_weights: str = option(
+        "imagenet", "Initial weights of the VGG-19 part: imagenet, none, or a file; they need --pose_width=1."
+    )
+    epochs: int = option(40, "Passes over the training images.", above=0)
+    batch_size: int = option(16, "Images per step, over all devices together.", above=0)
+    learning_rate: float = option(1e-4, "Adam's learning rate in the first epoch.", above=0)
+    decay: float = option(0.96, "Factor on the learning rate after every epoch.", above=0)
+    sigma: float | None = option(
+        None,
+        "Sigma of the confidence maps' Gaussians in pixels. Default: 7 at 368 pixels, scaled with the crop's longer "
+        "side, at least 6.",
+        above=0,
+    )
+    limb_width: float = option(1.0, "Half the width of limbs in the affinity maps, in map cells.", above=0)
+    rotation: float = option(40.0, "Largest rotation of training crops in either direction, in degrees.")
+    seed: int = option(0, "Seed of initial weights, shuffling and augmentation.")
 
     def __post_init__(self):
-        for field in ("epochs", "batch_size", "learning_rate", "decay", "limb_width", "sigma"):
-            value = getattr(self, field)
-            if value is not None and not value > 0:
-                raise InputError(f"{field}={value} must be above 0")
+        check_options(self)
 
 
 def pretrain(
     dataset: PoseDataset, run_dir: str | os.PathLike, config: PoseConfig, runtime: Runtime | None = None
 ) -> keras.Model:
-    """Trains the pose network and leaves it in run_dir/pose; goes on where an earlier call was cut off.
+    """Trains the pose network and writes it to run_dir/pose; an interrupted training resumes.
 
     Args:
-        dataset: Of read_pose_dataset.
-        run_dir: The run, such as runs/NAME.
-        config: The network and its training.
-        runtime: How it runs: devices, XLA, traces, checkpoints.
+        dataset: Dataset returned by `pose_pretrain.pipeline.read_pose_dataset`.
+        run_dir: Folder of the run, such as runs/NAME.
+        config: Options of the network and its training.
+        runtime: Devices, XLA, traces and checkpoints; None selects the defaults.
 
     Returns:
-        The trained network, for input of config's size.
+        The trained network, for input of the config's size.
 
     Raises:
-        InputError: run_dir holds a network of another config, VGG-19's weights cannot be had, or the loss
-            stops being a number.
-        Stopped: SIGTERM or Ctrl-C; the state is saved first.
+        InputError: run_dir contains a network of another config, VGG-19's weights cannot be downloaded or read, or the
+            loss becomes NaN or infinite.
+        Stopped: The process received SIGTERM or Ctrl-C; it saves its state first.
     """
     runtime = runtime or Runtime()
     pose_dir = pathlib.Path(run_dir) / "pose"
@@ -166,13 +152,15 @@ def report_run(
     split: str = "val",
     flip: bool = False,
 ) -> PoseScores:
-    """Scores a trained network; prints the table, writes keypoints.csv, scores.json and pictures/ into run_dir/pose."""
+    """Scores a trained network, prints the table, and writes keypoints.csv, scores.json and pictures/ to run_dir/pose.
+
+    The arguments are those of `pretrain` and `evaluate`.
+    """
     pose_dir = pathlib.Path(run_dir) / "pose"
     scores = evaluate(network, dataset, split, config.height, config.width, config.batch_size, flip)
     print(report(scores))
     scores.table.to_csv(pose_dir / "keypoints.csv")
-    numbers = {"split": split, "flip": flip, "pck": scores.pck, **scores.oks}
-    write_json(pose_dir / "scores.json", numbers)
+    write_json(pose_dir / "scores.json", {"split": split, "flip": flip, "pck": scores.pck, **scores.oks})
     write_pictures(network, dataset, split, config, pose_dir / "pictures")
     print(f"overlays of maps, limbs and keypoints: {pose_dir / 'pictures'}")
     return scores
@@ -181,7 +169,7 @@ def report_run(
 def write_pictures(
     network: keras.Model, dataset: PoseDataset, split: str, config: PoseConfig, folder: pathlib.Path
 ) -> None:
-    """Overlays of the first people of a split as PNG files: image, confidence, affinity, keypoints."""
+    """Writes overlays of the first people of a split as PNG files: image, confidence, affinity, keypoints."""
     folder.mkdir(parents=True, exist_ok=True)
     for people in evaluation_people(dataset, split, config.height, config.width, _PICTURES).take(2):
         for image_id, x, panel in zip(people["image_id"], people["box"][:, 0], panels(network, people), strict=True):
@@ -189,13 +177,13 @@ def write_pictures(
 
 
 def _for_fit(images: tf.Tensor, maps: dict[str, tf.Tensor]) -> tuple[tf.Tensor, tuple[tf.Tensor, ...]]:
-    """The same targets for every stage, in the order of the network's outputs."""
+    """Returns images and, for every stage, the same targets, in the order of the network's outputs."""
     streams = tuple(weighted_targets(maps[stream], maps["weight"]) for stream in ("confidence", "affinity"))
     return images, streams * STAGES
 
 
 class _Overlays(keras.callbacks.Callback):
-    """Maps and keypoints of a few people in TensorBoard, from time to time."""
+    """Writes maps and keypoints of a few people to TensorBoard, at most once a minute."""
 
     def __init__(self, dataset: PoseDataset, config: PoseConfig, folder: pathlib.Path):
         super().__init__()
@@ -212,7 +200,7 @@ class _Overlays(keras.callbacks.Callback):
 
 
 def panels(network: keras.Model, people: dict[str, tf.Tensor]) -> np.ndarray:
-    """draw_panel of each person of a batch of evaluation_people: uint8 [B, height, 4 width, 3]."""
+    """Draws draw_panel for each person of a batch of evaluation_people: uint8 [B, height, 4 width, 3]."""
     confidence, affinity = (maps.numpy() for maps in final_maps(network, people["image"]))
     boxes = boxes_in_crops(people["box"].numpy(), people["warp"].numpy())
     found = find_keypoints(confidence, affinity, boxes)

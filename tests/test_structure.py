@@ -87,7 +87,18 @@ def test_lrdnn_tf_imports_few_names_from_the_pose_network():
 def test_only_command_line_tools_know_flags():
     for package in PACKAGES:
         for path in modules(package):
-            if path.name not in ("command.py", "flagfiles.py") and any(
-                name.startswith("absl.flags") for name in imported(path)
-            ):
+            if path.name != "command.py" and any(name.startswith("absl.flags") for name in imported(path)):
                 assert "    command.run(main)\n" in path.read_text(), path
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_files_and_functions_are_short(package):
+    long = []
+    for path in modules(package):
+        text = path.read_text()
+        if text.count("\n") > 400:
+            long.append(str(path))
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.FunctionDef) and node.end_lineno - node.lineno >= 80:
+                long.append(f"{path}: {node.name}")
+    assert not long

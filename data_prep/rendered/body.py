@@ -1,10 +1,10 @@
-"""How a drawn person stands: joint angles in, an articulated 18-keypoint body out.
+"""The stance of a drawn person: from joint angles to an articulated body with 18 keypoints.
 
-Body axes: x to the person's own left, y up, z forward; metres; the origin lies on the ground below the pelvis.
+Body axes, in metres: x to the person's own left, y up, z forward; the origin lies on the ground below the pelvis.
 Pairs are (right, left). Angles are radians; a limb at 0 hangs straight down, positive angles swing it forward.
 """
 
-import dataclasses
+from typing import NamedTuple
 
 import numpy as np
 
@@ -16,8 +16,7 @@ _SIDES = ("right", "left")
 _OUTWARD = {"right": -1.0, "left": 1.0}
 
 
-@dataclasses.dataclass(frozen=True)
-class Stance:
+class Stance(NamedTuple):
     """Joint angles."""
 
     hip: Pair = (0.0, 0.0)
@@ -26,25 +25,24 @@ class Stance:
     shoulder: Pair = (0.0, 0.0)
     elbow: Pair = (0.15, 0.15)  # bends the forearm forward
     arms_apart: Pair = (0.14, 0.14)
-    forearms_in: Pair = (0.0, 0.0)  # turns the forearm to the middle
+    forearms_in: Pair = (0.0, 0.0)  # turns the forearm towards the body's centre
     lean: float = 0.03  # the whole trunk, forward
     stoop: float = 0.0  # the upper back and neck, forward
-    twist: float = 0.0  # the shoulders against the hips
+    twist: float = 0.0  # of the shoulders relative to the hips
     head_turn: float = 0.0  # to the person's left
     head_down: float = 0.0
     parcel: bool = False  # a box held in front with both hands
 
 
-@dataclasses.dataclass(frozen=True)
-class Body:
-    """A posed body. Frames are rotation matrices whose columns are a part's left, up and forward."""
+class Body(NamedTuple):
+    """A posed body. The frames trunk, chest and head are rotation matrices with the columns left, up and forward."""
 
     joints: dict[str, np.ndarray]  # the 18 keypoints, and head, chest, waist, pelvis, *_hand, *_toe, *_heel
     trunk: np.ndarray
     chest: np.ndarray
     head: np.ndarray
     head_height: float
-    hip_width: float  # half of it
+    hip_width: float  # half the distance between the hips
 
     @property
     def keypoints(self) -> np.ndarray:
@@ -53,71 +51,50 @@ class Body:
 
 
 def random_stance(rng: np.random.Generator, look: Look, action: str) -> Stance:
-    """A moment of an action: "walk", "stand", "carry" (walks with a parcel) or "gesture" (arms anywhere)."""
+    """A moment of an action: "walk", "stand", "carry" (walking with a parcel) or "gesture" (arms in any position)."""
     old = look["age"] == "old"
     narrow = old or (look["lower_type"], look["lower_length"]) == ("dress", "long")
     if action in ("walk", "carry"):
         stance = _stride(rng.uniform(0, 2 * np.pi), swing=0.27 if narrow else rng.uniform(0.36, 0.52))
     else:
-        stance = _at_rest(rng)
+        stance = _standing(rng)
     if action == "gesture":
-        stance = dataclasses.replace(
-            stance,
+        stance = stance._replace(
             shoulder=_uniform_pair(rng, -0.5, 2.4),
             elbow=_uniform_pair(rng, 0.1, 2.0),
             arms_apart=_uniform_pair(rng, 0.1, 1.2),
             forearms_in=_uniform_pair(rng, -0.2, 0.6),
         )
-    stance = dataclasses.replace(
-        stance, head_turn=rng.normal(0, 0.25), head_down=rng.normal(0.05, 0.1), lean=stance.lean + rng.normal(0, 0.03)
-    )
+    stance = stance._replace(head_turn=rng.normal(0, 0.25), head_down=rng.normal(0.05, 0.1))
+    stance = stance._replace(lean=stance.lean + rng.normal(0, 0.03))
     if action == "carry":
-        stance = dataclasses.replace(
-            stance,
-            shoulder=(0.15, 0.15),
-            elbow=(1.45, 1.45),
-            arms_apart=(0.2, 0.2),
-            forearms_in=(0.3, 0.3),
-            parcel=True,
-        )
-    elif look["handbag"] == "yes":  # the left hand hangs with the bag in it
-        swing = 0.4 * stance.shoulder[1]
-        stance = dataclasses.replace(
-            stance,
-            shoulder=(stance.shoulder[0], min(swing, 0.4)),
-            elbow=(stance.elbow[0], 0.12),
-            arms_apart=(stance.arms_apart[0], 0.2),
-            forearms_in=(stance.forearms_in[0], 0.0),
-        )
+        arms = {"shoulder": (0.15, 0.15), "elbow": (1.45, 1.45), "arms_apart": (0.2, 0.2), "forearms_in": (0.3, 0.3)}
+        stance = stance._replace(parcel=True, **arms)
+    elif look["handbag"] == "yes":  # the left arm hangs down with the bag
+        left = {"shoulder": min(0.4 * stance.shoulder[1], 0.4), "elbow": 0.12, "arms_apart": 0.2, "forearms_in": 0.0}
+        stance = stance._replace(**{name: (getattr(stance, name)[0], angle) for name, angle in left.items()})
     if old:
-        stance = dataclasses.replace(
-            stance,
-            knee=(stance.knee[0] + 0.22, stance.knee[1] + 0.22),
-            lean=stance.lean + 0.09,
-            stoop=0.36,
-        )
+        knee = (stance.knee[0] + 0.22, stance.knee[1] + 0.22)
+        stance = stance._replace(knee=knee, lean=stance.lean + 0.09, stoop=0.36)
     return stance
 
 
 def _stride(phase: float, swing: float) -> Stance:
-    """One moment of walking: arms swing against the legs, the knee bends while its leg comes forward."""
+    """A moment of walking: arms swing against the legs, and the knee bends while its leg moves forward."""
     phases = np.array([phase, phase + np.pi])
-    hips = swing * np.sin(phases) + 0.08
-    knees = 0.1 + 2.0 * swing * np.maximum(0, np.cos(phases + 0.35)) ** 2
     shoulders = -0.9 * swing * np.sin(phases)
-    elbows = 0.3 + 0.5 * np.maximum(0, shoulders)
     return Stance(
-        hip=tuple(hips),
-        knee=tuple(knees),
+        hip=tuple(swing * np.sin(phases) + 0.08),
+        knee=tuple(0.1 + 2.0 * swing * np.maximum(0, np.cos(phases + 0.35)) ** 2),
         legs_apart=(0.02, 0.02),
         shoulder=tuple(shoulders),
-        elbow=tuple(elbows),
+        elbow=tuple(0.3 + 0.5 * np.maximum(0, shoulders)),
         lean=0.06,
         twist=0.25 * swing * np.sin(phase),
     )
 
 
-def _at_rest(rng: np.random.Generator) -> Stance:
+def _standing(rng: np.random.Generator) -> Stance:
     return Stance(
         hip=_uniform_pair(rng, -0.08, 0.12),
         knee=_uniform_pair(rng, 0.02, 0.2),
@@ -133,7 +110,7 @@ def _uniform_pair(rng: np.random.Generator, low: float, high: float) -> Pair:
 
 
 def pose_body(look: Look, stance: Stance) -> Body:
-    """Forward kinematics: bone lengths from the look's height, age and gender, angles from the stance."""
+    """Forward kinematics: bone lengths follow from the height, age and gender of a look, angles from the stance."""
     height = look.height
     child, female = look["age"] == "young", look["gender"] == "female"
     head_height = height * {"young": 0.185, "teenager": 0.148, "adult": 0.134, "old": 0.138}[look["age"]]
@@ -144,18 +121,18 @@ def pose_body(look: Look, stance: Stance) -> Body:
     shoulder_width = height * look.width * (0.094 if child else 0.091 if female else 0.108)
     hip_width = height * look.width * (0.052 if child else 0.058 if female else 0.052)
 
-    trunk = _turn_x(stance.lean)
-    chest = trunk @ _turn_y(-stance.twist) @ _turn_x(stance.stoop)
-    head = trunk @ _turn_y(stance.head_turn) @ _turn_x(0.15 * stance.stoop + stance.head_down)
+    trunk = turn_x(stance.lean)
+    chest = trunk @ turn_y(-stance.twist) @ turn_x(stance.stoop)
+    head = trunk @ turn_y(stance.head_turn) @ turn_x(0.15 * stance.stoop + stance.head_down)
     joints = {"pelvis": np.zeros(3)}
     joints["waist"] = trunk @ (0, 0.35 * trunk_length, 0)
-    joints["chest"] = joints["waist"] + trunk @ _turn_x(0.5 * stance.stoop) @ (0, 0.35 * trunk_length, 0)
+    joints["chest"] = joints["waist"] + trunk @ turn_x(0.5 * stance.stoop) @ (0, 0.35 * trunk_length, 0)
     joints["neck"] = joints["chest"] + chest @ (0, 0.30 * trunk_length, 0)
     joints["head"] = (
         joints["neck"] + chest @ (0, 0.032 * height, 0.01) + head @ (0, 0.5 * head_height, 0.12 * head_height)
     )
-    for name, place in _FACE.items():
-        joints[name] = joints["head"] + head @ np.array(place) * head_height
+    for name, position in _FACE.items():
+        joints[name] = joints["head"] + head @ np.array(position) * head_height
 
     for index, side in enumerate(_SIDES):
         outward = _OUTWARD[side]
@@ -164,7 +141,7 @@ def pose_body(look: Look, stance: Stance) -> Body:
         shin = _hang(stance.hip[index] - stance.knee[index], outward * stance.legs_apart[index])
         joints[f"{side}_knee"] = joints[f"{side}_hip"] + bone * thigh
         joints[f"{side}_ankle"] = joints[f"{side}_knee"] + bone * shin
-        foot = _turn_x(-0.7 * (stance.hip[index] - stance.knee[index]) - 0.05)
+        foot = turn_x(-0.7 * (stance.hip[index] - stance.knee[index]) - 0.05)
         joints[f"{side}_heel"] = joints[f"{side}_ankle"] + foot @ (0, -0.8 * ankle_height, -0.02 * height)
         joints[f"{side}_toe"] = joints[f"{side}_ankle"] + foot @ (0.02 * outward, -0.8 * ankle_height, 0.095 * height)
 
@@ -180,17 +157,11 @@ def pose_body(look: Look, stance: Stance) -> Body:
 
     lowest = min(joints[f"{side}_{part}"][1] for side in _SIDES for part in ("heel", "toe"))
     lift = np.array((0, 0.012 * height - lowest, 0))
-    return Body(
-        joints={name: np.asarray(joint, float) + lift for name, joint in joints.items()},
-        trunk=trunk,
-        chest=chest,
-        head=head,
-        head_height=head_height,
-        hip_width=hip_width,
-    )
+    joints = {name: np.asarray(joint, float) + lift for name, joint in joints.items()}
+    return Body(joints, trunk, chest, head, head_height, hip_width)
 
 
-# Places on the head, in head heights from its centre.
+# Positions relative to the centre of the head, in head heights.
 _FACE = {
     "nose": (0.0, -0.06, 0.46),
     "right_eye": (-0.14, 0.06, 0.37),
@@ -201,17 +172,17 @@ _FACE = {
 
 
 def _hang(forward: float, aside: float) -> np.ndarray:
-    """The direction of a limb that swings forward and to the left by the given angles."""
+    """The unit vector along a limb that swings forward and to the left by the given angles."""
     return np.array((np.sin(aside), -np.cos(forward) * np.cos(aside), np.sin(forward) * np.cos(aside)))
 
 
-def _turn_x(angle: float) -> np.ndarray:
-    """Bows forward: what is up goes forward."""
+def turn_x(angle: float) -> np.ndarray:
+    """Rotation about x that turns up towards forward."""
     sin, cos = np.sin(angle), np.cos(angle)
     return np.array(((1, 0, 0), (0, cos, -sin), (0, sin, cos)))
 
 
-def _turn_y(angle: float) -> np.ndarray:
-    """Turns to the left: what is forward goes to +x."""
+def turn_y(angle: float) -> np.ndarray:
+    """Rotation about y that turns forward towards +x, the left."""
     sin, cos = np.sin(angle), np.cos(angle)
     return np.array(((cos, 0, sin), (0, 1, 0), (-sin, 0, cos)))

@@ -1,4 +1,4 @@
-"""People of the built-in dataset on one page: a row for each, a column for each camera, their attributes beside.
+"""People of the synthetic dataset on one page: a row per person, a column per camera, and their attributes.
 
 python -m data_prep.rendered.contact_sheet --out=people.png
 """
@@ -10,9 +10,9 @@ import cv2
 import numpy as np
 from absl import flags
 
+from data_prep.rendered.cameras import CAMERAS
 from data_prep.rendered.looks import CLASSES, Look, is_twin, random_looks
 from data_prep.rendered.reid_set import HEIGHT, WIDTH, photograph, walk_past
-from data_prep.rendered.scenes import CAMERAS
 from lrdnn_base import command
 from lrdnn_base.errors import InputError
 
@@ -22,11 +22,11 @@ _INK, _DIFFERENT = (30, 30, 30), (200, 30, 30)
 
 
 def contact_sheet(seed: int = 0, people: int = 8) -> np.ndarray:
-    """Draws people seen by all cameras, near-twins under each other; where the second differs is written in red.
+    """Draws people seen by all cameras. Attributes in which a near-twin differs from the row above are red.
 
     Args:
-        seed: of people, scenes and moments.
-        people: how many.
+        seed: Seed of people, scenes and moments.
+        people: Number of people.
 
     Returns:
         uint8 [height, width, 3], RGB.
@@ -35,7 +35,7 @@ def contact_sheet(seed: int = 0, people: int = 8) -> np.ndarray:
     width, height = int(WIDTH * _ZOOM), int(HEIGHT * _ZOOM)
     header = np.full((_HEADER, width * len(CAMERAS) + _TEXT_WIDTH, 3), 255, np.uint8)
     for number, camera in enumerate(CAMERAS):
-        _write(header, f"c{number + 1} {camera.place}", width * number + 6, 18, _INK)
+        _write(header, f"c{number + 1} {camera.backdrop}", width * number + 6, 18, _INK)
     rows = [header]
     for number, look in enumerate(looks):
         rng = np.random.default_rng([seed, 5, number])
@@ -49,7 +49,7 @@ def contact_sheet(seed: int = 0, people: int = 8) -> np.ndarray:
 
 
 def _label(look: Look, other: Look, height: int) -> np.ndarray:
-    """Two columns of attributes; red where the other person's is not the same."""
+    """Two columns of attributes, red where those of the other person differ."""
     label = np.full((height, _TEXT_WIDTH, 3), 255, np.uint8)
     for number, task in enumerate(CLASSES):
         ink = _INK if look[task] == other[task] else _DIFFERENT
@@ -64,10 +64,10 @@ def _write(image: np.ndarray, text: str, x: int, y: int, ink: tuple[int, int, in
 
 
 def write_contact_sheet(path: str | os.PathLike, seed: int = 0, people: int = 8) -> None:
-    """Writes the sheet; the ending of the name says in which format.
+    """Writes a contact sheet as PNG or JPEG, depending on the suffix.
 
     Raises:
-        InputError: if there is nobody to draw, or the file cannot be written.
+        InputError: `people` is less than 1, or the file cannot be written.
     """
     if people < 1:
         raise InputError(f"--people={people}: at least 1 person is needed")
@@ -89,6 +89,6 @@ def main() -> None:
 
 if __name__ == "__main__":
     flags.DEFINE_string("out", None, "PNG or JPEG to write.", required=True)
-    flags.DEFINE_integer("seed", 0, "Of people, scenes and moments.", lower_bound=0)
-    flags.DEFINE_integer("people", 8, "How many.")
+    flags.DEFINE_integer("seed", 0, "Seed of people, scenes and moments.", lower_bound=0)
+    flags.DEFINE_integer("people", 8, "Number of people.")
     command.run(main)

@@ -1,16 +1,17 @@
-"""Who a drawn person is: the twelve Market-1501 attributes, exact colours and build, fixed over all images."""
+"""The look of a drawn person, the same in all images: Market-1501's twelve attributes, exact colours and build."""
 
 import dataclasses
 
 import numpy as np
 
-from lrdnn_tf.attributes import MARKET1501, UNKNOWN
+from data_prep.market1501 import TASKS
+from lrdnn_tf.attributes import UNKNOWN
 
 Colour = tuple[int, int, int]  # red, green, blue, 0..255
 
-CLASSES = {task.name: task.classes for task in MARKET1501}
+CLASSES = {task.name: task.classes for task in TASKS}
 
-# The middle of what each colour name covers.
+# The centre of the colours that each name covers.
 PALETTE: dict[str, Colour] = {
     "black": (34, 33, 38),
     "white": (233, 232, 228),
@@ -23,33 +24,26 @@ PALETTE: dict[str, Colour] = {
     "green": (44, 132, 62),
     "brown": (112, 70, 38),
 }
-_SKINS: tuple[Colour, ...] = ((243, 207, 180), (228, 182, 148), (205, 152, 114), (160, 108, 76), (108, 70, 50))
-_HAIR: tuple[Colour, ...] = ((28, 24, 24), (58, 38, 26), (98, 62, 34), (176, 134, 76), (140, 58, 30))
-_OLD_HAIR: tuple[Colour, ...] = ((206, 206, 206), (172, 172, 174), (226, 224, 218))
-_SHOES: tuple[Colour, ...] = (
-    (26, 26, 28),
-    (238, 238, 236),
-    (96, 62, 38),
-    (170, 34, 40),
-    (40, 60, 130),
-    (150, 150, 150),
-)
+_SKINS = ((243, 207, 180), (228, 182, 148), (205, 152, 114), (160, 108, 76), (108, 70, 50))
+_HAIR = ((28, 24, 24), (58, 38, 26), (98, 62, 34), (176, 134, 76), (140, 58, 30))
+_OLD_HAIR = ((206, 206, 206), (172, 172, 174), (226, 224, 218))
+_SHOES = ((26, 26, 28), (238, 238, 236), (96, 62, 38), (170, 34, 40), (40, 60, 130), (150, 150, 150))
 
-# What near-twins may differ in.
+# The attributes in which near-twins may differ.
 TWIN_TASKS = ("hair", "sleeve", "lower_length", "hat", "backpack", "bag", "handbag")
 
 
 @dataclasses.dataclass(frozen=True)
 class Look:
-    """One identity's looks. Lengths are metres; widths are factors around 1."""
+    """The look of one identity. Lengths are in metres, widths are factors around 1."""
 
-    attributes: tuple[int, ...]  # one class index for each task of MARKET1501; -1 where no colour is marked
+    attributes: tuple[int, ...]  # one class index per task of Market-1501; UNKNOWN for two colours
     height: float
     width: float
     skin: Colour
     hair: Colour
     upper: Colour
-    upper_second: Colour  # equals upper unless the upper body has no colour of its own
+    upper_second: Colour  # equals upper unless the upper colour is unknown
     lower: Colour
     lower_second: Colour
     pattern: str  # how two colours share a garment: "stripes" or "halves"
@@ -59,16 +53,16 @@ class Look:
     bag: Colour
     handbag: Colour
     backpack_size: float
-    cloth_seed: int  # the weave and the folds
+    cloth_seed: int  # of the weave
 
     def __getitem__(self, task: str) -> str:
-        """The name of this person's class in a task, "unknown" where no colour is marked."""
+        """The name of this person's class in a task, or "unknown"."""
         value = self.attributes[list(CLASSES).index(task)]
         return "unknown" if value == UNKNOWN else CLASSES[task][value]
 
 
 def with_attributes(look: Look, **classes: str) -> Look:
-    """The same person with some attributes changed, given by class name; for colours use random_look."""
+    """The same person with other classes in some tasks; colours need random_look."""
     values = list(look.attributes)
     for task, name in classes.items():
         values[list(CLASSES).index(task)] = CLASSES[task].index(name)
@@ -76,11 +70,11 @@ def with_attributes(look: Look, **classes: str) -> Look:
 
 
 def random_look(rng: np.random.Generator, **fixed: str) -> Look:
-    """Draws a person.
+    """A random person.
 
     Args:
-        rng: the only source of chance.
-        fixed: class names to hold, for example gender="female"; upper_colour="unknown" gives two colours.
+        rng: The only source of randomness.
+        fixed: Class names that are given, for example gender="female"; upper_colour="unknown" gives two colours.
     """
     names = {**_random_classes(rng, fixed), **fixed}
     upper, upper_second = _garment(rng, names["upper_colour"], CLASSES["upper_colour"])
@@ -102,7 +96,7 @@ def random_look(rng: np.random.Generator, **fixed: str) -> Look:
         lower_second=lower_second,
         pattern=_pick(rng, ("stripes", "halves")),
         shoes=_shade(rng, _pick(rng, _SHOES), 0.15),
-        hat=_colour_beside(rng, "black", "brown"),  # what hair can be
+        hat=_colour_beside(rng, "black", "brown"),  # unlike hair
         backpack=_colour_beside(rng, names["upper_colour"]),
         bag=_colour_beside(rng, names["upper_colour"], names["lower_colour"]),
         handbag=_colour_beside(rng, names["lower_colour"]),
@@ -112,14 +106,14 @@ def random_look(rng: np.random.Generator, **fixed: str) -> Look:
 
 
 def twin(look: Look, rng: np.random.Generator) -> Look:
-    """The near-twin: everything the same but one or two of TWIN_TASKS."""
+    """A near-twin: the same person except for one or two of TWIN_TASKS."""
     tasks = rng.choice(TWIN_TASKS, size=rng.integers(1, 3), replace=False)
     other = {task: next(name for name in CLASSES[task] if name != look[task]) for task in tasks}
     return with_attributes(look, **other)
 
 
 def random_looks(rng: np.random.Generator, count: int) -> list[Look]:
-    """count people in fours: two near-twins (see is_twin), then two who only resemble others by chance."""
+    """People in groups of four: two near-twins (see is_twin), then two who resemble others by chance only."""
     looks: list[Look] = []
     while len(looks) < count:
         look = random_look(rng)
@@ -127,9 +121,9 @@ def random_looks(rng: np.random.Generator, count: int) -> list[Look]:
     return looks[:count]
 
 
-def is_twin(position: int) -> bool:
-    """Whether the person at this position of random_looks is the near-twin of the one before."""
-    return position % 4 == 1
+def is_twin(index: int) -> bool:
+    """Whether the person at this index of random_looks is the near-twin of the previous one."""
+    return index % 4 == 1
 
 
 def _random_classes(rng: np.random.Generator, fixed: dict[str, str]) -> dict[str, str]:
@@ -164,12 +158,12 @@ def _garment(rng: np.random.Generator, name: str, names: tuple[str, ...]) -> tup
 
 
 def _colour_beside(rng: np.random.Generator, *others: str) -> Colour:
-    """Any colour but those it would not be seen against."""
+    """Any colour except those against which it could not be seen."""
     return _shade(rng, PALETTE[_pick(rng, tuple(name for name in PALETTE if name not in others))], 0.15)
 
 
 def _shade(rng: np.random.Generator, colour: Colour, spread: float) -> Colour:
-    """A colour near the given one: lighter or darker as a whole, a little off in hue."""
+    """A colour near the given one: lighter or darker, with a slightly different hue."""
     value = np.array(colour, float) * (1 + rng.uniform(-spread, spread)) + rng.uniform(-60, 60, 3) * spread
     return tuple(int(channel) for channel in np.clip(value, 8, 250))
 

@@ -1,5 +1,6 @@
-"""Drawing on all cores. Every drawing carries its own seed, so the number of processes changes no byte."""
+"""Drawing in several processes. Every drawing has its own seed, so that results do not depend on their number."""
 
+import functools
 import multiprocessing
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -19,15 +20,16 @@ def draw_all(
     """Yields draw(task) for each task, in order, with a progress bar.
 
     Args:
-        draw: a module-level function.
-        workers: processes; None for one a core; 1 draws in this process.
+        draw: A function that can be pickled.
+        tasks: Its arguments.
+        description: Title of the progress bar.
+        workers: Processes; one per CPU core when None; 1 draws in this process.
     """
     workers = os.cpu_count() or 1 if workers is None else workers
+    bar = functools.partial(tqdm, total=len(tasks), desc=description, unit="image", disable=None)
     if workers == 1:
-        yield from tqdm(map(draw, tasks), total=len(tasks), desc=description, unit="image", disable=None)
+        yield from bar(map(draw, tasks))
         return
-    context = multiprocessing.get_context("spawn")  # forking is not safe once TensorFlow runs in this process
+    context = multiprocessing.get_context("spawn")  # forking is not safe after TensorFlow has started threads
     with ProcessPoolExecutor(workers, mp_context=context, initializer=cv2.setNumThreads, initargs=(1,)) as pool:
-        yield from tqdm(
-            pool.map(draw, tasks, chunksize=8), total=len(tasks), desc=description, unit="image", disable=None
-        )
+        yield from bar(pool.map(draw, tasks, chunksize=8))

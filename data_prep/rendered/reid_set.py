@@ -1,36 +1,27 @@
 """The re-ID set: drawn people in Market-1501's folder layout, with their attributes in market_attribute.mat.
 
 As in Market-1501, training and test identities are disjoint; every test identity has one query in each camera that
-sees it; -1 is junk (bad boxes), 0000 a distractor (other people, bad boxes).
+sees it; -1 is junk (bad boxes) and 0000 a distractor (other people, bad boxes).
 """
 
-import dataclasses
 import io
 import pathlib
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import scipy.io
 
-from data_prep.attribute_labels import MARKET1501_FIELDS
+from data_prep.market1501 import LABEL_FIELDS, TASKS
 from data_prep.rendered.body import random_stance
+from data_prep.rendered.cameras import CAMERAS, SCENE_HEIGHT, SCENE_WIDTH, Camera, pixels_per_metre
 from data_prep.rendered.looks import Look, random_look, random_looks
+from data_prep.rendered.occluders import OCCLUDERS
 from data_prep.rendered.parallel import draw_all
 from data_prep.rendered.people import build_figure
-from data_prep.rendered.scenes import (
-    CAMERAS,
-    OCCLUDERS,
-    SCENE_HEIGHT,
-    SCENE_WIDTH,
-    Camera,
-    Thing,
-    View,
-    encode_jpeg,
-    pixels_per_metre,
-    render,
-)
+from data_prep.rendered.scenes import Thing, View, encode_jpeg, render
 from lrdnn_base.errors import InputError
-from lrdnn_tf.attributes import MARKET1501, AttributeTask
+from lrdnn_tf.attributes import AttributeTask
 from lrdnn_tf.data.dataset import DISTRACTOR, JUNK
 
 WIDTH, HEIGHT = 64, 128
@@ -38,9 +29,8 @@ _MOST_IDENTITIES = 9999
 _JUNK_SHARE, _DISTRACTOR_SHARE = 0.10, 0.10  # of the test images
 
 
-@dataclasses.dataclass(frozen=True)
-class Track:
-    """One walk of one person past one camera."""
+class Track(NamedTuple):
+    """One person passing one camera."""
 
     look: Look
     camera: int  # 1-based
@@ -50,20 +40,18 @@ class Track:
     y: float
 
 
-@dataclasses.dataclass(frozen=True)
-class Shot:
-    """One image file: a moment of a track. Every drawing is a function of its shot alone."""
+class Shot(NamedTuple):
+    """One image file: a moment of a track. The drawing depends on nothing else."""
 
-    path: str  # inside the dataset
+    path: str  # relative to the dataset
     track: Track
     box: str  # "good", "bad" (a fragment of the person) or "empty" (no person)
     scene_seed: int
     seed: tuple[int, ...]
 
 
-@dataclasses.dataclass(frozen=True)
-class Plan:
-    """Who is in the set, and every image to draw."""
+class Plan(NamedTuple):
+    """The identities of the set, and every image to draw."""
 
     train: dict[int, Look]  # by identity
     test: dict[int, Look]
@@ -71,22 +59,14 @@ class Plan:
 
 
 def plan_reid_set(seed: int, train_identities: int, test_identities: int, images_per_identity: int) -> Plan:
-    """Casts people and cameras; draws nothing yet.
+    """Chooses people, cameras and moments at random; see data_prep.rendered.dataset.Options for the sizes.
 
     Raises:
-        InputError: for sizes that leave no test of re-identification.
+        InputError: There are more identities than file names can number.
     """
-    if min(train_identities, test_identities) < 2:
-        raise InputError(
-            "at least 2 identities are needed in train and in test: raise --train_identities, --test_identities"
-        )
     if train_identities + test_identities > _MOST_IDENTITIES:
         raise InputError(
             f"--train_identities and --test_identities: {_MOST_IDENTITIES} together at most (names have four digits)"
-        )
-    if images_per_identity < 4:
-        raise InputError(
-            f"--images_per_identity={images_per_identity} is too few: 4 are the least, two in each of two cameras"
         )
     rng = np.random.default_rng([seed, 1])
     looks = random_looks(rng, train_identities) + random_looks(rng, test_identities)
@@ -94,8 +74,7 @@ def plan_reid_set(seed: int, train_identities: int, test_identities: int, images
     cast = dict(zip(numbers.tolist(), looks, strict=True))
     train = {number: cast[number] for number in sorted(numbers[:train_identities].tolist())}
     test = {number: cast[number] for number in sorted(numbers[train_identities:].tolist())}
-    clock = _Clock()
-    shots = []
+    clock, shots = _Clock(), []
     for people, split in ((train, "bounding_box_train"), (test, "bounding_box_test")):
         for identity, look in people.items():
             for camera, count in _appearances(rng, images_per_identity):
@@ -117,7 +96,7 @@ def plan_reid_set(seed: int, train_identities: int, test_identities: int, images
 
 
 class _Clock:
-    """Names files: frames only go up in each camera, so that no two names are the same."""
+    """Names files. Frame numbers increase in each camera, so that names are unique."""
 
     def __init__(self) -> None:
         self.frames = dict.fromkeys(range(1, len(CAMERAS) + 1), 100)
@@ -130,20 +109,20 @@ class _Clock:
 
 
 def _appearances(rng: np.random.Generator, images: int) -> list[tuple[int, int]]:
-    """The cameras that see a person, and how often each: at least two cameras, at least twice each."""
+    """The cameras (from 1) that see a person and the number of images in each: at least two cameras and two images."""
     count = min(int(rng.choice((2, 3, 4, 5, 6), p=(0.1, 0.2, 0.3, 0.25, 0.15))), images // 2)
     cameras = sorted((rng.choice(len(CAMERAS), count, replace=False) + 1).tolist())
     return list(zip(cameras, (2 + rng.multinomial(images - 2 * count, [1 / count] * count)).tolist(), strict=True))
 
 
 def walk_past(rng: np.random.Generator, look: Look, camera: int) -> Track:
-    """A person's walk past a camera (1-based): mostly along the camera's own direction, either way."""
-    place = CAMERAS[camera - 1]
-    near = place.horizon + (SCENE_HEIGHT - place.horizon) * rng.uniform(0.5, 0.98)
+    """A person passing a camera (1-based), mostly along the camera's main direction, either way."""
+    horizon, flow = CAMERAS[camera - 1].horizon, CAMERAS[camera - 1].flow
+    near = horizon + (SCENE_HEIGHT - horizon) * rng.uniform(0.5, 0.98)
     return Track(
         look=look,
         camera=camera,
-        yaw=float(place.flow + rng.choice((0, np.pi)) + rng.normal(0, 0.45)),
+        yaw=float(flow + rng.choice((0, np.pi)) + rng.normal(0, 0.45)),
         action=str(rng.choice(("walk", "stand", "carry"), p=(0.68, 0.2, 0.12))),
         x=float(rng.uniform(0.12, 0.88) * SCENE_WIDTH),
         y=float(near),
@@ -151,14 +130,14 @@ def walk_past(rng: np.random.Generator, look: Look, camera: int) -> Track:
 
 
 def draw_shot(shot: Shot) -> bytes:
-    """The JPEG of a shot, WIDTH x HEIGHT."""
+    """The JPEG file of a shot, of WIDTH x HEIGHT pixels."""
     rng = np.random.default_rng(shot.seed)
     view = photograph(shot.track, shot.box, shot.scene_seed, (WIDTH, HEIGHT), rng)
     return encode_jpeg(view.image, CAMERAS[shot.track.camera - 1].quality)
 
 
 def photograph(track: Track, box: str, scene_seed: int, size: tuple[int, int], rng: np.random.Generator) -> View:
-    """One moment of a track, cut out as a person detector would: thing 0 is the person."""
+    """One moment of a track, cropped as by a person detector; the person is thing 0 of the view."""
     camera = CAMERAS[track.camera - 1]
     x, y = track.x + rng.normal(0, 25), track.y + rng.normal(0, 6)
     figure = build_figure(track.look, random_stance(rng, track.look, track.action)).turned(
@@ -168,13 +147,13 @@ def photograph(track: Track, box: str, scene_seed: int, size: tuple[int, int], r
     left, bottom, right, top = (value * scale for value in figure.extent())
     window = _detector_box(rng, (x + left, y - top, x + right, y - bottom), box)
     person = Thing(figure, x - 3 * (right - left) if box == "empty" else x, y)
-    return render(camera, scene_seed, [person, *_company(rng, camera, x, y)], window, size, rng)
+    return render(camera, scene_seed, [person, *_surroundings(rng, camera, x, y)], window, size, rng)
 
 
 def _detector_box(
     rng: np.random.Generator, person: tuple[float, float, float, float], box: str
 ) -> tuple[float, float, float, float]:
-    """left, top, width, height: around the person, never exactly; a bad box shows a fragment."""
+    """Left, top, width and height of an inexact box around a person; a bad box shows a fragment."""
     left, top, right, bottom = person
     tall = bottom - top
     centre = (left + right) / 2 + rng.normal(0, 0.035) * tall
@@ -194,7 +173,7 @@ def _detector_box(
     return centre - width / 2, top, width, bottom - top
 
 
-def _company(rng: np.random.Generator, camera: Camera, x: float, y: float) -> list[Thing]:
+def _surroundings(rng: np.random.Generator, camera: Camera, x: float, y: float) -> list[Thing]:
     """Other people and occluders around a person, some of them partly in front."""
     scale = pixels_per_metre(camera, y)
     things = []
@@ -206,12 +185,12 @@ def _company(rng: np.random.Generator, camera: Camera, x: float, y: float) -> li
         things.append(Thing(figure, x + aside, y + rng.uniform(-0.35, 0.2) * scale))
     if rng.random() < 0.12:
         aside = rng.choice((-1, 1)) * rng.uniform(0.15, 0.55) * scale
-        things.append(Thing(str(rng.choice(OCCLUDERS)), x + aside, y + rng.uniform(0.05, 0.3) * scale))
+        things.append(Thing(str(rng.choice(list(OCCLUDERS))), x + aside, y + rng.uniform(0.05, 0.3) * scale))
     return things
 
 
 def write_reid_set(out_dir: pathlib.Path, plan: Plan, workers: int | None = None) -> None:
-    """Draws a plan into a new folder: bounding_box_train, query, bounding_box_test, attribute."""
+    """Draws the images of a plan into a new folder, and writes the attribute labels."""
     for name in ("bounding_box_train", "query", "bounding_box_test", "attribute"):
         (out_dir / name).mkdir(parents=True)
     for shot, image in zip(plan.shots, draw_all(draw_shot, plan.shots, "re-ID images", workers), strict=True):
@@ -223,36 +202,33 @@ def write_reid_set(out_dir: pathlib.Path, plan: Plan, workers: int | None = None
     )
 
 
-# ---------------------------------------------------------------- market_attribute.mat
-
 _HEADER = b"MATLAB 5.0 MAT-file, the attributes of a drawn dataset in the structure of market_attribute.mat"
 
 
 def write_market_attributes(
     path: pathlib.Path, train: Mapping[int, Sequence[int]], test: Mapping[int, Sequence[int]]
 ) -> None:
-    """Writes attributes in the published structure: values count from 1; no colour is marked where it is unknown.
+    """Writes attributes in the structure of the published file, which data_prep.attribute_labels describes.
 
     Args:
-        path: the file to write.
-        train: for each training identity, one class index for each task of MARKET1501.
-        test: the same for test identities.
+        path: The file to write.
+        train, test: For each identity one class index per task of Market-1501.
     """
     file = io.BytesIO()
-    # The published file has its fields in another order in each split, too.
-    splits = {"test": _fields(test, MARKET1501), "train": _fields(train, MARKET1501[::-1])}
+    # The order of the fields differs between splits, as in the published file.
+    splits = {"test": _fields(test, TASKS), "train": _fields(train, TASKS[::-1])}
     scipy.io.savemat(file, {"market_attribute": splits})
-    # The first 116 bytes are free text, where savemat writes the time of day.
+    # The first 116 bytes are free text, in which savemat writes the current time.
     path.write_bytes(_HEADER.ljust(116) + file.getvalue()[116:])
 
 
 def _fields(people: Mapping[int, Sequence[int]], order: Sequence[AttributeTask]) -> dict[str, np.ndarray]:
-    """The fields of one split: uint8 [1, identities] each, and the identities as strings."""
+    """The fields of one split, uint8 [1, identities], and the identities as strings."""
     identities = sorted(people)
     fields = {}
     for task in order:
-        classes = np.array([[people[identity][MARKET1501.index(task)] for identity in identities]])
-        names = MARKET1501_FIELDS[task.name]
+        classes = np.array([[people[identity][TASKS.index(task)] for identity in identities]])
+        names = LABEL_FIELDS[task.name]
         if isinstance(names, str):
             fields[names] = (classes + 1).astype(np.uint8)
         else:

@@ -1,37 +1,46 @@
 """Compact bilinear pooling, forward and backward: both of our methods beside the textbook formulation.
 
-The textbook one multiplies by a sparse sketch matrix, and transforms back at every position before it sums over them.
+The textbook formulation multiplies by a sparse sketch matrix, and applies the inverse FFT at every position before it
+sums over the positions.
 """
 
-import json
-import multiprocessing
-import os
-import statistics
+import dataclasses
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import tensorflow as tf
-from absl import flags
 
-from experiments.measure import peak_mb, timed
+from experiments.benchmarks.compare import compare, run_from_flags
+from lrdnn_base.options import option
 from lrdnn_tf.model.compact_bilinear import CompactBilinearPooling
 
-FLAGS = flags.FLAGS
-REFERENCE = "textbook"
-METHODS = ("fft", "outer_product", REFERENCE)
-
+_TEXTBOOK = "textbook"
 Inputs = tuple[tf.Tensor, tf.Tensor]
 
 
-def make_inputs(batch_size: int, height: int, width: int, channels: tuple[int, int], seed: int) -> Inputs:
-    """Two random maps on one grid: float32 [B, height, width, C1] and [..., C2]."""
-    generator = np.random.default_rng(seed)
-    shapes = [(batch_size, height, width, count) for count in channels]
-    return tuple(tf.constant(generator.normal(size=shape).astype(np.float32)) for shape in shapes)
+@dataclasses.dataclass(frozen=True)
+class Options:
+    batch_size: int = option(16, "Number of images.", at_least=1)
+    height: int = option(8, "Rows of the grid; the default is ResNet-50's at 256x128.", at_least=1)
+    width: int = option(4, "Columns of the grid.", at_least=1)
+    first_channels: int = option(2048, "Channels of the feature map F.", at_least=1)
+    second_channels: int = option(57, "Number of pose maps.", at_least=1)
+    output_dim: int = option(8192, "Length of the descriptor.", at_least=1)
+    repeats: int = option(7, "Timed steps of each, whose median counts.", at_least=1)
+    seed: int = option(0, "Seed of the inputs.")
+
+
+def make_inputs(options: Options) -> Inputs:
+    """Two random maps on one grid: float32 [B, height, width, C1] and [B, height, width, C2]."""
+    rng = np.random.default_rng(options.seed)
+    grid = (options.batch_size, options.height, options.width)
+    shapes = [(*grid, channels) for channels in (options.first_channels, options.second_channels)]
+    return tuple(tf.constant(rng.normal(size=shape).astype(np.float32)) for shape in shapes)
 
 
 def textbook(layer: CompactBilinearPooling) -> Callable[[Inputs], tf.Tensor]:
-    """The same function as a built layer, the way it stands in the papers' public versions: the reference."""
+    """The reference: the same function as a built layer, as the papers' public implementations compute it."""
     matrices = [_sketch_matrix(*(values.numpy() for values in hash_), layer.output_dim) for hash_ in layer.hashes]
 
     def sketch(maps: tf.Tensor, matrix: tf.SparseTensor) -> tf.Tensor:
@@ -55,115 +64,49 @@ def _sketch_matrix(buckets: np.ndarray, signs: np.ndarray, output_dim: int) -> t
     return tf.SparseTensor(indices, signs, [len(buckets), output_dim])
 
 
-def training_step(method: str, output_dim: int, inputs: Inputs) -> Callable[[], tuple[tf.Tensor, list[tf.Tensor]]]:
-    """A function that gives the pooled vectors and the slopes of half their squared length by both inputs."""
-    layer = CompactBilinearPooling(output_dim, normalize=False, method="fft" if method == REFERENCE else method)
+def prepare(method: str, options: Options) -> Callable[[], list[np.ndarray]]:
+    """A training step: returns the pooled vectors, and the gradients of half their squared norm for both inputs."""
+    inputs = make_inputs(options)
+    layer = CompactBilinearPooling(options.output_dim, normalize=False, method="fft" if method == _TEXTBOOK else method)
     layer.build([maps.shape for maps in inputs])
-    pool = textbook(layer) if method == REFERENCE else layer
+    pool = textbook(layer) if method == _TEXTBOOK else layer
 
     @tf.function
-    def step():
+    def step() -> tuple[tf.Tensor, ...]:
         with tf.GradientTape() as tape:
             tape.watch(inputs)
             pooled = pool(inputs)
             loss = tf.nn.l2_loss(pooled)
-        return pooled, tape.gradient(loss, list(inputs))
+        return pooled, *tape.gradient(loss, list(inputs))
 
-    return step
-
-
-def measure_peak(method: str | None, output_dim: int, sizes: tuple, steps: int = 3) -> float:
-    """Most memory in MB of a process that takes a few steps; without a method, of one that only makes the inputs."""
-    inputs = make_inputs(*sizes)
-    if method:
-        step = training_step(method, output_dim, inputs)
-        for _ in range(steps):
-            step()
-    return peak_mb()
+    return lambda: [part.numpy() for part in step()]
 
 
-def run_benchmark(
-    batch_size: int = 16,
-    height: int = 8,
-    width: int = 4,
-    first_channels: int = 2048,
-    second_channels: int = 57,
-    output_dim: int = 8192,
-    repeats: int = 7,
-    seed: int = 0,
-) -> dict:
-    """Times all in turn, compares their numbers, prints a table and one JSON line, and returns what it printed."""
-    sizes = (batch_size, height, width, (first_channels, second_channels), seed)
-    inputs = make_inputs(*sizes)
-    steps = {method: training_step(method, output_dim, inputs) for method in METHODS}
-    results = {method: step() for method, step in steps.items()}  # also traces
-    seconds = {method: [] for method in METHODS}
-    for _ in range(repeats):
-        for method, step in steps.items():
-            seconds[method].append(timed(lambda: [part.numpy() for part in tf.nest.flatten(step())])[0])  # noqa: B023
-    medians = {method: statistics.median(times) for method, times in seconds.items()}
-    differences = {method: largest_difference(results[method], results[REFERENCE]) for method in METHODS[:-1]}
-    peaks = {}
-    for method in (None, *METHODS):
-        with multiprocessing.get_context("spawn").Pool(1) as pool:  # a process each, so that the peak is its own
-            peaks[method] = pool.apply(measure_peak, (method, output_dim, sizes))
-    result = {
-        "benchmark": "compact_bilinear",
-        "ours_s": medians["fft"],
-        "reference_s": medians[REFERENCE],
-        "speedup": medians[REFERENCE] / medians["fft"],
-        "peak_mb": peaks["fft"],
-        "outer_product_s": medians["outer_product"],
-        "outer_product_speedup": medians[REFERENCE] / medians["outer_product"],
-        "outer_product_peak_mb": peaks["outer_product"],
-        "reference_peak_mb": peaks[REFERENCE],
-        "process_mb": peaks[None],
-        "largest_difference": max(differences.values()),
-        "batch_size": batch_size,
-        "grid": f"{height}x{width}",
-        "channels": f"{first_channels} and {second_channels}",
-        "output_dim": output_dim,
-        "cores": os.cpu_count(),
-    }
-    shape = f"{height}x{width}x{first_channels} with {height}x{width}x{second_channels} to {output_dim}"
-    print(f"batch {batch_size}, {shape}, forward and backward, {os.cpu_count()} cores, median of {repeats}")
-    print(f"{'':15}{'seconds':>10}{'speedup':>10}{'peak MB':>10}{'above TensorFlow and inputs':>30}")
-    for method in METHODS:
-        speedup, above = medians[REFERENCE] / medians[method], peaks[method] - peaks[None]
-        print(f"{method:15}{medians[method]:10.4f}{speedup:10.1f}{peaks[method]:10.0f}{above:30.0f}")
-    print(f"largest difference to the textbook, relative to the largest number: {max(differences.values()):.1e}")
-    print(json.dumps(result))
-    return result
+def prepare_inputs_only(options: Options) -> Callable[[], Inputs]:
+    return partial(make_inputs, options)
 
 
-def largest_difference(ours: list, reference: list) -> float:
-    """Over the pooled vectors and both slopes, each relative to its largest number."""
-    pairs = zip(tf.nest.flatten(ours), tf.nest.flatten(reference), strict=True)
-    return max(float(tf.reduce_max(tf.abs(a - b)) / tf.reduce_max(tf.abs(b))) for a, b in pairs)
-
-
-def main() -> None:
-    run_benchmark(
-        FLAGS.batch_size,
-        FLAGS.height,
-        FLAGS.width,
-        FLAGS.first_channels,
-        FLAGS.second_channels,
-        FLAGS.output_dim,
-        FLAGS.repeats,
-        FLAGS.seed,
+def run_benchmark(options: Options) -> dict:
+    """Compares the time, the memory and the numbers; `process_mb` is the memory of TensorFlow and the inputs alone."""
+    comparison = compare(
+        "compact_bilinear",
+        partial(prepare, "fft", options),
+        partial(prepare, _TEXTBOOK, options),
+        {"outer_product": partial(prepare, "outer_product", options)},
+        repeats=options.repeats,
+        warm_up=1,  # traces the graph
+        own_processes=True,
     )
+    inputs_only = compare("inputs", partial(prepare_inputs_only, options), own_processes=True)
+    results = comparison.results
+    differences = [largest_difference(results[ours], results["reference"]) for ours in ("ours", "outer_product")]
+    return comparison.report(options, process_mb=inputs_only.peaks_mb["ours"], largest_difference=max(differences))
+
+
+def largest_difference(ours: list[np.ndarray], reference: list[np.ndarray]) -> float:
+    """Largest difference of the pooled vectors and both gradients, each relative to its largest absolute value."""
+    return max(float(np.abs(a - b).max() / np.abs(b).max()) for a, b in zip(ours, reference, strict=True))
 
 
 if __name__ == "__main__":
-    from lrdnn_base import command
-
-    flags.DEFINE_integer("batch_size", 16, "Images.", lower_bound=1)
-    flags.DEFINE_integer("height", 8, "Rows of the grid; the default is ResNet-50's at 256x128.", lower_bound=1)
-    flags.DEFINE_integer("width", 4, "Columns of the grid.", lower_bound=1)
-    flags.DEFINE_integer("first_channels", 2048, "Channels of F.", lower_bound=1)
-    flags.DEFINE_integer("second_channels", 57, "Pose maps.", lower_bound=1)
-    flags.DEFINE_integer("output_dim", 8192, "Length of the descriptor.", lower_bound=1)
-    flags.DEFINE_integer("repeats", 7, "Steps of each, of which the median counts.", lower_bound=1)
-    flags.DEFINE_integer("seed", 0, "Seed of the inputs.")
-    command.run(main)
+    run_from_flags(run_benchmark, Options)

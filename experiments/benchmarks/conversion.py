@@ -1,29 +1,38 @@
-"""Conversion of a Market-1501 of full size, beside a plain loop that writes the same records one after the other."""
+"""Conversion of a dataset of Market-1501's size, beside a plain loop that writes one record after the other."""
 
-import json
+import dataclasses
+import itertools
 import pathlib
-import statistics
 import tempfile
+from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import cv2
 import numpy as np
 import tensorflow as tf
-from absl import flags
 
 from data_prep import market1501
-from data_prep.reid import FOLDERS
-from experiments.measure import peak_mb, timed
-from lrdnn_base import command
+from data_prep.folders import FOLDERS
+from experiments.benchmarks.compare import compare, run_from_flags
+from lrdnn_base.options import option
 from lrdnn_tf.data import records
+from lrdnn_tf.data.dataset import Dataset, read_dataset
 
-FLAGS = flags.FLAGS
 # Market-1501's own split of its 36,036 files.
 SHARES = {"train": 0.36, "query": 0.09, "gallery": 0.55}
-_DISTINCT = 500  # JPEGs; files repeat them
+_DISTINCT = 500  # JPEGs; the files repeat them
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    images: int = option(36000, "Number of files to convert; Market-1501 has about as many.", at_least=10)
+    repeats: int = option(3, "Timed calls of each, whose median counts.", at_least=1)
+    seed: int = option(0, "Seed of the images.")
 
 
 def make_crops(count: int, seed: int) -> list[bytes]:
-    """JPEGs of 128x64 pixels, of about the size of Market-1501's."""
+    """JPEGs of 128x64 pixels, about as large as Market-1501's."""
     rng = np.random.default_rng(seed)
     noise = [rng.integers(0, 256, (16, 8, 3), dtype=np.uint8) for _ in range(count)]
     pictures = [cv2.resize(image, (64, 128), interpolation=cv2.INTER_CUBIC) for image in noise]
@@ -40,8 +49,20 @@ def make_raw_folder(folder: pathlib.Path, images: int, seed: int) -> None:
             (folder / FOLDERS[split] / name).write_bytes(crops[number % len(crops)])
 
 
+def convert(raw_dir: pathlib.Path, out_dir: pathlib.Path) -> dict[str, Any]:
+    """Converts such a raw dataset; returns the counts of each split, as dataset.json holds them."""
+    return market1501.convert(raw_dir, out_dir, name="generated")
+
+
+def make_dataset(folder: pathlib.Path, images: int, seed: int) -> Dataset:
+    """A converted dataset with this many images in all splits together."""
+    make_raw_folder(folder / "raw", images, seed)
+    convert(folder / "raw", folder / "converted")
+    return read_dataset(folder / "converted")
+
+
 def plain_loop(raw_dir: pathlib.Path, out_dir: pathlib.Path) -> None:
-    """The reference: reads, decodes and writes file after file, without hashes and with nothing in parallel."""
+    """The reference: reads, decodes and writes file after file, without hashes and without parallel work."""
     out_dir.mkdir()
     for split, folder in FOLDERS.items():
         with tf.io.TFRecordWriter(str(out_dir / f"{split}.tfrecord")) as writer:
@@ -51,39 +72,22 @@ def plain_loop(raw_dir: pathlib.Path, out_dir: pathlib.Path) -> None:
                 writer.write(records.encode_example(image, path.name, int(path.name[:4]), -1, int(path.name[6]), []))
 
 
-def run_benchmark(images: int = 36000, repeats: int = 3, seed: int = 0) -> dict:
-    """Times both in turn, prints a table and one JSON line, and returns what it printed."""
-    ours_s, reference_s, peaks = [], [], []
+def run_benchmark(options: Options) -> dict:
+    """Compares the time; every image is decoded."""
     with tempfile.TemporaryDirectory() as scratch:
         raw_dir = pathlib.Path(scratch) / "raw"
-        make_raw_folder(raw_dir, images, seed)
-        for run in range(repeats):
-            ours, reference = (pathlib.Path(scratch) / f"{name}-{run}" for name in ("ours", "reference"))
-            seconds, splits = timed(lambda out=ours: market1501.convert(raw_dir, out, name="generated"))
-            ours_s.append(seconds)
-            peaks.append(peak_mb())
-            reference_s.append(timed(lambda out=reference: plain_loop(raw_dir, out))[0])
-    result = {
-        "benchmark": "conversion",
-        "ours_s": statistics.median(ours_s),
-        "reference_s": statistics.median(reference_s),
-        "speedup": statistics.median(reference_s) / statistics.median(ours_s),
-        "peak_mb": peaks[0],  # before the reference added its own
-        "images": sum(split["examples"] for split in splits.values()),
-    }
-    print(f"{result['images']} crops of 128x64, every one decoded, median of {repeats}")
-    print(f"  data_prep.market1501, hashes included {result['ours_s']:8.2f} s")
-    print(f"  plain loop                            {result['reference_s']:8.2f} s")
-    print(json.dumps(result))
-    return result
+        make_raw_folder(raw_dir, options.images, options.seed)
+        out_dirs = (pathlib.Path(scratch) / f"converted-{number}" for number in itertools.count())
 
+        def prepare(method: Callable) -> Callable:
+            return lambda: method(raw_dir, next(out_dirs))
 
-def main() -> None:
-    run_benchmark(FLAGS.images, FLAGS.repeats, FLAGS.seed)
+        comparison = compare(
+            "conversion", partial(prepare, convert), partial(prepare, plain_loop), repeats=options.repeats
+        )
+    splits = comparison.results["ours"].values()
+    return comparison.report(options, images=sum(split["examples"] for split in splits))
 
 
 if __name__ == "__main__":
-    flags.DEFINE_integer("images", 36000, "Files to convert; the default is about Market-1501's.", lower_bound=10)
-    flags.DEFINE_integer("repeats", 3, "Runs of each, of which the median counts.", lower_bound=1)
-    flags.DEFINE_integer("seed", 0, "Seed of the images.")
-    command.run(main)
+    run_from_flags(run_benchmark, Options)

@@ -1,52 +1,50 @@
-"""How time and memory of ranking and re-ranking grow with the gallery: growth.csv and growth.png.
+"""Growth of the time and memory of ranking and re-ranking with the gallery: growth.csv and growth.png."""
 
-python -m experiments.benchmarks.growth [--galleries=5000,10000] [--out_dir=DIR]
-"""
-
-import json
-import os
+import dataclasses
 import pathlib
-from collections.abc import Sequence
 
-import numpy as np
 import pandas as pd
-from absl import flags
 from matplotlib.figure import Figure
 
-from experiments.benchmarks.ranking import make_descriptors, ranked
-from experiments.measure import in_own_process
-from lrdnn_tf.evaluation import ranking, reranking
+from experiments.benchmarks.compare import Comparison, run_from_flags
+from experiments.benchmarks.descriptors import DescriptorOptions, compare_rank_and_rerank
+from lrdnn_base.options import option
 
-FLAGS = flags.FLAGS
-RESULTS = pathlib.Path("experiments/results")
-GALLERIES = (5_000, 10_000, 20_000, 40_000, 70_000, 100_000)
 _IMAGES_PER_IDENTITY = 20
-_NOISE = 1.4
 
 
-def reranked(data: dict[str, np.ndarray]) -> ranking.Ranking:
-    """Ranking of the re-ranked distances of what make_descriptors makes."""
-    labels = [data[name] for name in ("query_ids", "gallery_ids", "query_cameras", "gallery_cameras")]
-    return ranking.rank_distances(reranking.rerank(data["query"], data["gallery"]), *labels)
+@dataclasses.dataclass(frozen=True)
+class Options:
+    galleries: str = option("5000,10000,20000,40000,70000,100000", "Numbers of gallery images, separated by commas.")
+    queries: int = option(3368, "Number of queries; the default is Market-1501's.", at_least=1)
+    dimensions: int = option(128, "Length of a descriptor.", at_least=1)
+    seed: int = option(0, "Seed of the descriptors.")
+    out_dir: str = option("experiments/results", "Folder to which growth.csv and growth.png are written.")
 
 
-def measure(galleries: Sequence[int], queries: int, dimensions: int, seed: int) -> pd.DataFrame:
-    """A row per method and size: method, queries, gallery, dimensions, seconds, peak_mb, mAP.
+def measure(gallery: int, options: Options) -> Comparison:
+    """Ranking without and with re-ranking in a gallery of this size."""
+    identities = max(1, gallery // _IMAGES_PER_IDENTITY)
+    sizes = DescriptorOptions(options.queries, gallery, identities, options.dimensions, seed=options.seed)
+    return compare_rank_and_rerank("growth", sizes)
 
-    Each in a process of its own, whose peak holds Python and the descriptors, too.
+
+def make_table(comparisons: dict[int, Comparison], options: Options) -> pd.DataFrame:
+    """A row per gallery and method: method, queries, gallery, dimensions, seconds, peak_mb, mAP.
+
+    The peak is that of the whole process, Python and the descriptors included.
     """
-    rows = []
-    for gallery in galleries:
-        for name, method in (("rank", ranked), ("re-rank", reranked)):
-            sizes = (queries, gallery, max(1, gallery // _IMAGES_PER_IDENTITY), dimensions, _NOISE, seed)
-            seconds, peak, result = in_own_process(method, *sizes, prepare=make_descriptors)
-            rows.append((name, queries, gallery, dimensions, seconds, peak, result.mean_ap))
-            print(f"  {name:8} {queries} x {gallery:7} {seconds:8.2f} s {peak:6.0f} MB", flush=True)
+    rows = [
+        (method, options.queries, gallery, options.dimensions, measured.median(variant), measured.peaks_mb[variant],
+         measured.results[variant].mean_ap)
+        for gallery, measured in comparisons.items()
+        for method, variant in (("rank", "rank"), ("re-rank", "ours"))
+    ]  # fmt: skip
     return pd.DataFrame(rows, columns=["method", "queries", "gallery", "dimensions", "seconds", "peak_mb", "mAP"])
 
 
 def draw(table: pd.DataFrame) -> Figure:
-    """Time and memory over the size of the gallery, beside one matrix of all distances, which ours never holds."""
+    """Time and memory over the size of the gallery, and the memory that a matrix of all distances would take."""
     figure = Figure(figsize=(10, 4.2), layout="constrained")
     times, memory = figure.subplots(1, 2)
     for (method, rows), colour in zip(table.groupby("method"), ("#0f766e", "#d97706"), strict=True):
@@ -68,47 +66,24 @@ def draw(table: pd.DataFrame) -> Figure:
     return figure
 
 
-def run_benchmark(
-    galleries: Sequence[int] = GALLERIES,
-    queries: int = 3368,
-    dimensions: int = 128,
-    seed: int = 0,
-    out_dir: str | os.PathLike = RESULTS,
-) -> dict:
-    """Measures all sizes, writes growth.csv and growth.png, prints one JSON line and returns what it printed."""
-    out_dir = pathlib.Path(out_dir)
-    table = measure(galleries, queries, dimensions, seed)
+def run_benchmark(options: Options) -> dict:
+    """Measures every size once, and writes growth.csv and growth.png."""
+    out_dir = pathlib.Path(options.out_dir)
+    comparisons = {}
+    for gallery in map(int, options.galleries.split(",")):
+        comparisons[gallery] = measured = measure(gallery, options)
+        print(f"  {gallery:7} gallery images: re-ranked in {measured.median('ours'):.2f} s", flush=True)
+    table = make_table(comparisons, options)
     out_dir.mkdir(parents=True, exist_ok=True)
     table.round({"seconds": 3, "peak_mb": 0, "mAP": 4}).to_csv(out_dir / "growth.csv", index=False)
     draw(table).savefig(out_dir / "growth.png", dpi=120)
-    smallest, largest = (table[(table.method == "re-rank") & (table.gallery == size(galleries))] for size in (min, max))
-    result = {
-        "benchmark": "growth",
-        "ours_s": float(largest.seconds.item()),
-        "reference_s": None,
-        "speedup": None,
-        "peak_mb": float(largest.peak_mb.item()),
-        "queries": queries,
-        "galleries": list(galleries),
-        "dimensions": dimensions,
-        "rerank_times_longer": largest.seconds.item() / smallest.seconds.item(),
-        "rerank_times_memory": largest.peak_mb.item() / smallest.peak_mb.item(),
-    }
-    print(f"wrote {out_dir / 'growth.csv'} and {out_dir / 'growth.png'}")
-    print(json.dumps(result))
-    return result
-
-
-def main() -> None:
-    run_benchmark([int(size) for size in FLAGS.galleries], FLAGS.queries, FLAGS.dimensions, FLAGS.seed, FLAGS.out_dir)
+    smallest, largest = comparisons[min(comparisons)], comparisons[max(comparisons)]
+    return largest.report(
+        options,
+        rerank_times_longer=largest.median("ours") / smallest.median("ours"),
+        rerank_times_memory=largest.peaks_mb["ours"] / smallest.peaks_mb["ours"],
+    )
 
 
 if __name__ == "__main__":
-    from lrdnn_base import command  # brings TensorFlow, whose memory the measured processes must not count
-
-    flags.DEFINE_list("galleries", [str(size) for size in GALLERIES], "Numbers of gallery images.")
-    flags.DEFINE_integer("queries", 3368, "Queries; the default is Market-1501's.", lower_bound=1)
-    flags.DEFINE_integer("dimensions", 128, "Length of a descriptor.", lower_bound=1)
-    flags.DEFINE_integer("seed", 0, "Seed of the descriptors.")
-    flags.DEFINE_string("out_dir", str(RESULTS), "Where growth.csv and growth.png go.")
-    command.run(main)
+    run_from_flags(run_benchmark, Options)

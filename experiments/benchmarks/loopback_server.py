@@ -1,9 +1,9 @@
-"""TensorFlow Serving's gRPC and REST protocols on this machine, for tests and benchmarks. It is not TensorFlow Serving.
+"""A local server with TensorFlow Serving's gRPC and REST protocols, for tests and benchmarks.
 
-What it shares with it: the protocol (gRPC with the stubs of tensorflow-serving-api, TensorFlow's status codes, the JSON
-of the REST interface), the SavedModel, TensorFlow's kernels, and the C++ scheduler that merges requests into batches
-(the op BatchFunction). What it has not: the server's own code. Requests pass through Python here, which
-costs time that TensorFlow Serving does not take.
+It is not TensorFlow Serving. Both have in common the protocol (gRPC with the stubs of tensorflow-serving-api,
+TensorFlow's status codes, the JSON of the REST interface), the SavedModel, TensorFlow's kernels, and the C++ scheduler
+that merges requests into batches (the op BatchFunction). They differ in the server itself: this one handles requests
+in Python, which takes time that TensorFlow Serving does not need.
 """
 
 import base64
@@ -24,7 +24,7 @@ from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 from lrdnn_tf.serving.client import MODEL_NAME
 from lrdnn_tf.serving.saved_model import newest_version
 
-_STATUS = {code.value[0]: code for code in grpc.StatusCode}  # gRPC's numbers are TensorFlow's
+_STATUS = {code.value[0]: code for code in grpc.StatusCode}  # gRPC and TensorFlow share the numbers
 _HTTP_STATUS = {
     tf.errors.INVALID_ARGUMENT: 400,
     tf.errors.NOT_FOUND: 404,
@@ -36,17 +36,17 @@ Predict = Callable[[str, str, Tensors], dict[str, np.ndarray]]
 
 
 class LoopbackServer:
-    """Serves the newest version under a folder on two ports of this machine while it is entered.
+    """A context manager that serves the newest version of an exported model on two local ports.
 
         with LoopbackServer("runs/lrdnn/export") as server:
             client = GrpcClient(server.grpc_address)      # or RestClient(server.rest_address)
 
     Args:
-        export_dir: Of `lrdnn_tf.export`.
-        batching: BatchingParameters (from `server_config.read_batching`): requests are merged. None: each
-            is run as it comes.
-        threads: Requests that are under way at a time.
-        grpc_port, rest_port: 0 for any that are free.
+        export_dir: Folder that `lrdnn_tf.export` wrote, with one subfolder per version.
+        batching: BatchingParameters (from `server_config.read_batching`) by which requests are merged. None runs each
+            request on its own.
+        threads: Maximum number of concurrent gRPC requests.
+        grpc_port, rest_port: Port numbers; 0 for any free port.
     """
 
     def __init__(
@@ -118,7 +118,7 @@ def _rest_handler(predict: Predict) -> type[http.server.BaseHTTPRequestHandler]:
             self.wfile.write(body)
 
         def log_message(self, *_: object) -> None:
-            """Says nothing: a test's output is not a server's log."""
+            """Writes no log, which would be mixed with the output of a test or benchmark."""
 
     return Handler
 
@@ -134,48 +134,38 @@ def _predict_function(export_dir: str | os.PathLike, batching: Message | None) -
         outputs = function(**{name: tf.constant(value, dtypes[name]) for name, value in inputs.items()})
         return {name: value.numpy() for name, value in outputs.items()}
 
-    predict.model = model  # whose functions live no longer than it does
+    predict.model = model  # must live as long as its functions are called
     return predict
 
 
 def _merging(function: Callable, batching: Message | None) -> tuple[Callable, dict[str, tf.DType]]:
-    """A signature that merges what several threads ask, and the types of its inputs."""
+    """A signature of the SavedModel that merges the requests of several threads, and the dtypes of its inputs."""
     _, specs = function.structured_input_signature
     dtypes = {name: spec.dtype for name, spec in specs.items()}
     if batching is None:
         return function, dtypes
     ((name, spec),) = specs.items()
-    outputs = sorted(function.structured_outputs)
-    queue = str(uuid.uuid4())  # else two servers in one process would answer each other's requests
-
-    @tf.function(input_signature=[spec])
-    def run(values: tf.Tensor) -> list[tf.Tensor]:
-        answers = function(**{name: values})
-        return [answers[output] for output in outputs]
-
-    concrete = run.get_concrete_function()
+    merge = tf.nondifferentiable_batch_function(
+        num_batch_threads=batching.num_batch_threads.value,
+        max_batch_size=batching.max_batch_size.value,
+        batch_timeout_micros=batching.batch_timeout_micros.value,
+        allowed_batch_sizes=list(batching.allowed_batch_sizes),
+        max_enqueued_batches=batching.max_enqueued_batches.value,
+        enable_large_batch_splitting=False,
+    )
+    merged = merge(lambda values: function(**{name: values}))
+    queue = str(uuid.uuid4())  # otherwise two servers in one process would share a queue
 
     @tf.function(input_signature=[spec])
     def one(values: tf.Tensor) -> dict[str, tf.Tensor]:
-        merged = tf.raw_ops.BatchFunction(
-            in_tensors=[values],
-            captured_tensors=concrete.captured_inputs,
-            f=concrete,
-            Tout=[output.dtype for output in concrete.outputs],
-            num_batch_threads=batching.num_batch_threads.value,
-            max_batch_size=batching.max_batch_size.value,
-            batch_timeout_micros=batching.batch_timeout_micros.value,
-            allowed_batch_sizes=list(batching.allowed_batch_sizes),
-            max_enqueued_batches=batching.max_enqueued_batches.value,
-            shared_name=queue,
-        )
-        return dict(zip(outputs, merged, strict=True))
+        with tf.name_scope(queue):
+            return merged(values)
 
     return (lambda **inputs: one(inputs[name])), dtypes
 
 
 def _plain(value: np.ndarray) -> list:
-    """A tensor as JSON; floats with the digits that give back the same float32."""
+    """A tensor as JSON; a float32 is written with the fewest digits that identify it."""
     if value.dtype == object:
         return np.vectorize(bytes.decode, otypes=[object])(value).tolist() if value.size else value.tolist()
     return value.astype(str).astype(float).tolist() if value.dtype == np.float32 else value.tolist()

@@ -1,33 +1,43 @@
-"""The pose input pipeline with its targets at 368x368, on JPEGs of COCO's size, beside a plain OpenCV loop."""
+"""Pose input pipeline with its targets at 368x368, on JPEGs of COCO's size, beside a plain OpenCV loop."""
 
+import dataclasses
 import itertools
-import json
 import math
 import pathlib
 import statistics
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import cv2
 import numpy as np
 import tensorflow as tf
-from absl import flags
 
-from experiments.measure import peak_mb, timed
-from lrdnn_base import command
+from experiments.benchmarks.compare import compare, run_from_flags
+from experiments.measure import consume
+from lrdnn_base.files import write_json
+from lrdnn_base.options import option
 from pose_pretrain.network import STRIDE
 from pose_pretrain.pipeline import default_sigma, read_pose_dataset, training_batches
 from pose_pretrain.records import decode_ignore_mask, encode_example, parse_example
 from pose_pretrain.skeleton import FLIP, LIMBS, from_coco
 
-FLAGS = flags.FLAGS
 _IMAGE_HEIGHT, _IMAGE_WIDTH = 480, 640
-_LIMB_WIDTH = 1.0  # cells, half of it
-_DISTINCT = 64  # JPEGs; records repeat them
+_LIMB_WIDTH = 1.0  # from the axis of a limb to its edge, in cells of the maps
+_DISTINCT = 64  # JPEGs; the records repeat them
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    images: int = option(640, "Images per epoch.", at_least=1)
+    height: int = option(368, "Height of the crops in pixels, a multiple of 8.", at_least=STRIDE)
+    width: int = option(368, "Width of the crops in pixels, a multiple of 8.", at_least=STRIDE)
+    batch_size: int = option(16, "Examples per batch.", at_least=1)
+    repeats: int = option(3, "Timed epochs of each, whose median counts.", at_least=1)
+    seed: int = option(0, "Seed of the images and of the augmentation.")
 
 
 def make_pictures(count: int, rng: np.random.Generator) -> list[bytes]:
-    """JPEGs of 640x480 pixels and of about the size of COCO's files, 160 kB: shapes under fine noise."""
+    """JPEGs of 640x480 pixels, about as large as COCO's files (160 kB): coloured shapes with fine noise."""
     pictures = []
     for _ in range(count):
         shapes = cv2.resize(rng.integers(0, 256, (24, 32, 3), np.uint8), (_IMAGE_WIDTH, _IMAGE_HEIGHT))
@@ -37,8 +47,11 @@ def make_pictures(count: int, rng: np.random.Generator) -> list[bytes]:
     return pictures
 
 
-def make_dataset(folder: pathlib.Path, images: int, seed: int) -> None:
-    """A converted pose dataset: one to five people an image, and something to ignore in every fourth."""
+def make_dataset(folder: pathlib.Path, images: int, seed: int) -> float:
+    """Writes a converted pose dataset, and returns the mean size of its JPEGs in kB.
+
+    An image has one to five people; every fourth has a region to ignore.
+    """
     rng = np.random.default_rng(seed)
     pictures = make_pictures(min(_DISTINCT, images), rng)
     ignored = np.zeros((_IMAGE_HEIGHT, _IMAGE_WIDTH), bool)
@@ -53,24 +66,16 @@ def make_dataset(folder: pathlib.Path, images: int, seed: int) -> None:
             corner = rng.uniform(0, 1, (people, 2)) * ([_IMAGE_WIDTH, _IMAGE_HEIGHT] - size)
             keypoints = np.full((people, 17, 3), 2.0)
             keypoints[..., :2] = corner[:, None] + size[:, None] * rng.uniform(size=(people, 17, 2))
-            writer.write(
-                encode_example(
-                    pictures[number % len(pictures)],
-                    number,
-                    _IMAGE_HEIGHT,
-                    _IMAGE_WIDTH,
-                    keypoints,
-                    np.concatenate([corner, size], axis=1),
-                    size.prod(axis=1),
-                    ignored if number % 4 == 0 else None,
-                )
-            )
+            boxes, areas = np.concatenate([corner, size], axis=1), size.prod(axis=1)
+            picture, mask = pictures[number % len(pictures)], ignored if number % 4 == 0 else None
+            writer.write(encode_example(picture, number, _IMAGE_HEIGHT, _IMAGE_WIDTH, keypoints, boxes, areas, mask))
     split = {"examples": images, "people": total, "shards": [{"file": shard, "examples": images}]}
-    (folder / "dataset.json").write_text(json.dumps({"kind": "pose", "name": "generated", "splits": {"train": split}}))
+    write_json(folder / "dataset.json", {"kind": "pose", "name": "generated", "splits": {"train": split}})
+    return statistics.mean(len(pictures[number % len(pictures)]) for number in range(images)) / 1000
 
 
 def plain_loop(examples: list[dict], height: int, width: int, batch_size: int, seed: int) -> Iterator[tuple]:
-    """The reference: one example after the other, one person and part after the other."""
+    """The reference: one epoch, example after example, person after person, keypoint after keypoint."""
     rng = np.random.default_rng(seed)
     order = rng.permutation(len(examples))
     for start in range(0, len(order) - batch_size + 1, batch_size):
@@ -121,7 +126,7 @@ def _plain_targets(people: np.ndarray, rows: int, columns: int, sigma: float) ->
 
 
 def read_examples(shards: list[str]) -> list[dict]:
-    """The parsed records, for the plain loop; ignore masks are ready for it, too."""
+    """The parsed records and their decoded ignore masks, for the plain loop."""
     parsed = (parse_example(record) for record in tf.data.TFRecordDataset(shards))
     return [
         {
@@ -134,58 +139,26 @@ def read_examples(shards: list[str]) -> list[dict]:
     ]
 
 
-def run_benchmark(
-    images: int = 640, height: int = 368, width: int = 368, batch_size: int = 16, repeats: int = 3, seed: int = 0
-) -> dict:
-    """Times an epoch of both in turn, prints a table and one JSON line, and returns what it printed."""
+def run_benchmark(options: Options) -> dict:
+    """Compares the time of an epoch."""
+    size, steps = (options.height, options.width, options.batch_size), options.images // options.batch_size
     with tempfile.TemporaryDirectory() as scratch:
-        make_dataset(pathlib.Path(scratch), images, seed)
+        jpeg_kb = make_dataset(pathlib.Path(scratch), options.images, options.seed)
         dataset = read_pose_dataset(scratch, needed=("train",))
-        steps = images // batch_size
-        ours = iter(training_batches(dataset, height, width, batch_size, seed, limb_width=_LIMB_WIDTH))
-        take_all(itertools.islice(ours, steps))
-        peak = peak_mb()  # before the reference adds its own
-        examples = read_examples(dataset.shards("train"))
-        ours_s, reference_s = [], []
-        for run in range(repeats):
-            ours_s.append(timed(lambda: take_all(itertools.islice(ours, steps)))[0])
-            plain = plain_loop(examples, height, width, batch_size, seed + run)
-            reference_s.append(timed(lambda plain=plain: take_all(plain))[0])
-    done = steps * batch_size
-    result = {
-        "benchmark": "pose_pipeline",
-        "ours_s": statistics.median(ours_s),
-        "reference_s": statistics.median(reference_s),
-        "speedup": statistics.median(reference_s) / statistics.median(ours_s),
-        "peak_mb": peak,
-        "ours_examples_per_s": done / statistics.median(ours_s),
-        "reference_examples_per_s": done / statistics.median(reference_s),
-        "examples": done,
-        "batch_size": batch_size,
-        "jpeg_kb": statistics.mean(len(example["image"]) for example in examples) / 1000,
-    }
-    print(f"{done} examples with targets at {height}x{width}, batches of {batch_size}, median of {repeats}")
-    print(f"  JPEGs of {_IMAGE_WIDTH}x{_IMAGE_HEIGHT}, {result['jpeg_kb']:.0f} kB")
-    print(f"  pose_pretrain.pipeline      {result['ours_examples_per_s']:8.1f} examples/s")
-    print(f"  plain OpenCV loop           {result['reference_examples_per_s']:8.1f} examples/s")
-    print(json.dumps(result))
-    return result
 
+        def prepare_ours() -> Callable[[], None]:
+            batches = iter(training_batches(dataset, *size, options.seed, limb_width=_LIMB_WIDTH))
+            return lambda: consume(batches, steps)
 
-def take_all(batches: Iterator) -> None:
-    for _ in batches:
-        pass
+        def prepare_plain_loop() -> Callable[[], None]:
+            examples, seeds = read_examples(dataset.shards("train")), itertools.count(options.seed)
+            return lambda: consume(plain_loop(examples, *size, next(seeds)), steps)
 
-
-def main() -> None:
-    run_benchmark(FLAGS.images, FLAGS.height, FLAGS.width, FLAGS.batch_size, FLAGS.repeats, FLAGS.seed)
+        comparison = compare("pose_pipeline", prepare_ours, prepare_plain_loop, repeats=options.repeats, warm_up=1)
+    examples = steps * options.batch_size
+    rates = {f"{variant}_examples_per_s": examples / comparison.median(variant) for variant in comparison.seconds}
+    return comparison.report(options, examples=examples, jpeg_kb=jpeg_kb, **rates)
 
 
 if __name__ == "__main__":
-    flags.DEFINE_integer("images", 640, "Images in an epoch.", lower_bound=1)
-    flags.DEFINE_integer("height", 368, "Height of the crops in pixels, a multiple of 8.", lower_bound=STRIDE)
-    flags.DEFINE_integer("width", 368, "Width of the crops in pixels, a multiple of 8.", lower_bound=STRIDE)
-    flags.DEFINE_integer("batch_size", 16, "Examples in a batch.", lower_bound=1)
-    flags.DEFINE_integer("repeats", 3, "Epochs of each, of which the median counts.", lower_bound=1)
-    flags.DEFINE_integer("seed", 0, "Seed of the images and of the augmentation.")
-    command.run(main)
+    run_from_flags(run_benchmark, Options)

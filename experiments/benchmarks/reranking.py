@@ -1,22 +1,29 @@
-"""k-reciprocal re-ranking at Market-1501's size: ours beside a dense textbook version, each in a process of its own."""
+"""k-reciprocal re-ranking at Market-1501's size, beside a dense version of the textbook formulation."""
 
-import json
-import statistics
+import dataclasses
+from functools import partial
 
 import numpy as np
-from absl import flags
 
-from experiments.benchmarks.ranking import make_descriptors
-from experiments.measure import in_own_process
-from lrdnn_tf.evaluation import ranking, reranking
-
-FLAGS = flags.FLAGS
+from experiments.benchmarks import descriptors
+from experiments.benchmarks.compare import compare, run_from_flags
+from experiments.benchmarks.descriptors import DescriptorOptions, Descriptors, make_descriptors, prepare
+from lrdnn_base.options import option
 
 
-def dense_rerank(query: np.ndarray, gallery: np.ndarray, k1: int, k2: int, lambda_value: float) -> np.ndarray:
-    """Section 3 of Zhong et al. (2017) on matrices of all images by all images: the reference."""
-    images = np.concatenate([ranking.normalize(query), ranking.normalize(gallery)])
-    queries = len(query)
+@dataclasses.dataclass(frozen=True)
+class Options(DescriptorOptions):
+    k1: int = option(20, "Nearest neighbours that are tested for reciprocity.")
+    k2: int = option(6, "Nearest neighbours over which a vector is averaged.")
+    lambda_value: float = option(0.3, "Weight of the original distance.")
+    repeats: int = option(3, "Timed calls of our implementation, whose median counts.", at_least=1)
+    reference_repeats: int = option(1, "Timed calls of the reference, each of which takes 9 GB.", at_least=1)
+
+
+def dense_rerank(data: Descriptors, k1: int, k2: int, lambda_value: float) -> np.ndarray:
+    """The reference: section 3 of Zhong et al. (CVPR 2017), on [images, images] matrices of queries and gallery."""
+    images = np.concatenate(descriptors.normalized(data))
+    queries = len(data.query)
     distances = np.maximum(2 - 2 * images @ images.T, 0)
     np.fill_diagonal(distances, 0)
     distances /= distances.max(axis=1, keepdims=True)
@@ -24,7 +31,7 @@ def dense_rerank(query: np.ndarray, gallery: np.ndarray, k1: int, k2: int, lambd
     distances = distances[:queries, queries:].copy()
     holders = [np.flatnonzero(column) for column in vectors[queries:].T]
     for row in range(queries):
-        overlap = np.zeros(len(gallery), np.float32)
+        overlap = np.zeros(len(data.gallery), np.float32)
         for column in np.flatnonzero(vectors[row]):
             holding = holders[column]
             overlap[holding] += np.minimum(vectors[row, column], vectors[queries + holding, column])
@@ -54,102 +61,39 @@ def _dense_vectors(distances: np.ndarray, k1: int, k2: int) -> np.ndarray:
     return np.stack([vectors[nearest[:k2]].mean(axis=0) for nearest in order]) if k2 > 1 else vectors
 
 
-def sparse_rerank(query: np.ndarray, gallery: np.ndarray, k1: int, k2: int, lambda_value: float) -> np.ndarray:
-    """Ours, with the blocks put into one matrix so that it can be compared."""
-    distances = np.empty((len(query), len(gallery)), np.float32)
+def sparse_rerank(data: Descriptors, **settings: float) -> np.ndarray:
+    """Our implementation, its blocks copied into one matrix, which can be compared."""
+    distances = np.empty((len(data.query), len(data.gallery)), np.float32)
     start = 0
-    for block in reranking.rerank(query, gallery, k1, k2, lambda_value):
+    for block in descriptors.rerank(data, **settings):
         distances[start : start + len(block)] = block
         start += len(block)
     return distances
 
 
-def run_benchmark(
-    queries: int = 3368,
-    gallery: int = 15913,
-    identities: int = 750,
-    dimensions: int = 128,
-    noise: float = 1.4,
-    k1: int = 20,
-    k2: int = 6,
-    lambda_value: float = 0.3,
-    repeats: int = 3,
-    reference_repeats: int = 1,
-    seed: int = 0,
-) -> dict:
-    """Times both in turn, compares their distances, prints a table and one JSON line, and returns what it printed."""
-    data = make_descriptors(queries, gallery, identities, dimensions, noise, seed)
-    labels = [data[name] for name in ("query_ids", "gallery_ids", "query_cameras", "gallery_cameras")]
-    runs = {sparse_rerank: [], dense_rerank: []}
-    for turn in range(max(repeats, reference_repeats)):
-        for method, limit in ((sparse_rerank, repeats), (dense_rerank, reference_repeats)):
-            if turn < limit:
-                job = (data["query"], data["gallery"], k1, k2, lambda_value)
-                runs[method].append(in_own_process(method, *job))
-    distances = {method: measured[-1].result for method, measured in runs.items()}
-    difference = np.abs(distances[sparse_rerank] - distances[dense_rerank])
-    rankings = {method: ranking.rank_distances([matrix], *labels) for method, matrix in distances.items()}
-    plain = ranking.rank(**data)
-    ours_s, reference_s = (statistics.median(run.seconds for run in measured) for measured in runs.values())
-    ours_mb, reference_mb = (max(run.peak_mb for run in measured) for measured in runs.values())
-    result = {
-        "benchmark": "reranking",
-        "ours_s": ours_s,
-        "reference_s": reference_s,
-        "speedup": reference_s / ours_s,
-        "peak_mb": ours_mb,
-        "reference_peak_mb": reference_mb,
-        "queries": queries,
-        "gallery": gallery,
-        "dimensions": dimensions,
-        "noise": noise,
-        "mAP_plain": plain.mean_ap,
-        "mAP": rankings[sparse_rerank].mean_ap,
-        "mAP_reference": rankings[dense_rerank].mean_ap,
-        "largest_difference": float(difference.max()),
-        "share_above_1e-5": float((difference > 1e-5).mean()),
-    }
-    print(f"{queries} queries x {gallery} images, {dimensions}-d float32, k1={k1}, k2={k2}, lambda={lambda_value}")
-    print(f"{'':18}{'seconds':>10}{'peak MB':>10}{'mAP':>10}")
-    print(f"{'without':18}{'':20}{plain.mean_ap:10.5f}")
-    print(f"{'ours':18}{ours_s:10.2f}{ours_mb:10.0f}{result['mAP']:10.5f}")
-    print(f"{'dense textbook':18}{reference_s:10.2f}{reference_mb:10.0f}{result['mAP_reference']:10.5f}")
-    print(
-        f"{result['speedup']:.1f} times faster; largest difference of a distance {result['largest_difference']:.1e}, "
-        f"share above 1e-5: {result['share_above_1e-5']:.1e}"
+def run_benchmark(options: Options) -> dict:
+    """Compares the time, the memory, the distances and mAP."""
+    settings = {"k1": options.k1, "k2": options.k2, "lambda_value": options.lambda_value}
+    comparison = compare(
+        "reranking",
+        partial(prepare, partial(sparse_rerank, **settings), options),
+        partial(prepare, partial(dense_rerank, **settings), options),
+        repeats=options.repeats,
+        reference_repeats=options.reference_repeats,
+        own_processes=True,
     )
-    print(json.dumps(result))
-    return result
-
-
-def main() -> None:
-    run_benchmark(
-        FLAGS.queries,
-        FLAGS.gallery,
-        FLAGS.identities,
-        FLAGS.dimensions,
-        FLAGS.noise,
-        FLAGS.k1,
-        FLAGS.k2,
-        FLAGS.lambda_value,
-        FLAGS.repeats,
-        FLAGS.reference_repeats,
-        FLAGS.seed,
+    data = make_descriptors(options)
+    ours, reference = (comparison.results[variant] for variant in ("ours", "reference"))
+    difference = np.abs(ours - reference)
+    return comparison.report(
+        options,
+        mAP_plain=descriptors.rank(data).mean_ap,
+        mAP=descriptors.rank_distances([ours], data).mean_ap,
+        mAP_reference=descriptors.rank_distances([reference], data).mean_ap,
+        largest_difference=float(difference.max()),
+        **{"share_above_1e-5": float((difference > 1e-5).mean())},
     )
 
 
 if __name__ == "__main__":
-    from lrdnn_base import command  # brings TensorFlow, whose memory the measured processes must not count
-
-    flags.DEFINE_integer("queries", 3368, "Queries; the default is Market-1501's.", lower_bound=1)
-    flags.DEFINE_integer("gallery", 15913, "Gallery images without junk; the default is Market-1501's.", lower_bound=1)
-    flags.DEFINE_integer("identities", 750, "Identities that queries have.", lower_bound=1)
-    flags.DEFINE_integer("dimensions", 128, "Length of a descriptor.", lower_bound=1)
-    flags.DEFINE_float("noise", 1.4, "Spread of an identity; large values leave nothing to find.", lower_bound=0)
-    flags.DEFINE_integer("k1", 20, "Neighbours that are tried for reciprocity.")
-    flags.DEFINE_integer("k2", 6, "Neighbours that a vector is averaged over.")
-    flags.DEFINE_float("lambda_value", 0.3, "Share of the original distance.")
-    flags.DEFINE_integer("repeats", 3, "Runs of ours, of which the median counts.", lower_bound=1)
-    flags.DEFINE_integer("reference_repeats", 1, "Runs of the reference: minutes and 9 GB each.", lower_bound=1)
-    flags.DEFINE_integer("seed", 0, "Seed of the descriptors.")
-    command.run(main)
+    run_from_flags(run_benchmark, Options)

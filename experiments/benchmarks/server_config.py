@@ -1,8 +1,8 @@
-"""Reads TensorFlow Serving's configuration files (deploy/*.config) against the messages that the server reads them by.
+"""Reads TensorFlow Serving's configuration files (deploy/*.config) into the messages that the server expects.
 
-The package tensorflow-serving-api holds ModelServerConfig; BatchingParameters and MonitoringConfig it leaves out, so
-their fields are listed here (tensorflow_serving/servables/tensorflow/session_bundle_config.proto and
-tensorflow_serving/config/monitoring_config.proto).
+The package tensorflow-serving-api contains only ModelServerConfig; the other messages are declared here as in
+tensorflow_serving/servables/tensorflow/session_bundle_config.proto and
+tensorflow_serving/config/monitoring_config.proto.
 """
 
 import os
@@ -13,70 +13,60 @@ from google.protobuf.message import Message
 
 from lrdnn_base.errors import InputError
 
-_PACKAGE = "lrdnn_tf.serving_config"  # not the server's own name, which the pool may know one day
-_FIELD = descriptor_pb2.FieldDescriptorProto
-_INT64, _STRING = ".google.protobuf.Int64Value", ".google.protobuf.StringValue"
-_MESSAGES = {
-    "BatchingParameters": {
-        "max_batch_size": (1, _INT64),
-        "batch_timeout_micros": (2, _INT64),
-        "max_enqueued_batches": (3, _INT64),
-        "num_batch_threads": (4, _INT64),
-        "thread_pool_name": (5, _STRING),
-        "allowed_batch_sizes": (6, [_FIELD.TYPE_INT64]),
-        "pad_variable_length_inputs": (7, _FIELD.TYPE_BOOL),
-    },
-    "PrometheusConfig": {"enable": (1, _FIELD.TYPE_BOOL), "path": (2, _FIELD.TYPE_STRING)},
-    "MonitoringConfig": {"prometheus_config": (1, f".{_PACKAGE}.PrometheusConfig")},
+# The package is not the server's own, whose messages a later tensorflow-serving-api may contain.
+_MESSAGES = """
+name: "serving_config.proto" package: "deploy" syntax: "proto3"
+dependency: "google/protobuf/wrappers.proto"
+message_type {
+  name: "BatchingParameters"
+  field { number: 1 name: "max_batch_size" type: TYPE_MESSAGE type_name: ".google.protobuf.Int64Value" }
+  field { number: 2 name: "batch_timeout_micros" type: TYPE_MESSAGE type_name: ".google.protobuf.Int64Value" }
+  field { number: 3 name: "max_enqueued_batches" type: TYPE_MESSAGE type_name: ".google.protobuf.Int64Value" }
+  field { number: 4 name: "num_batch_threads" type: TYPE_MESSAGE type_name: ".google.protobuf.Int64Value" }
+  field { number: 5 name: "thread_pool_name" type: TYPE_MESSAGE type_name: ".google.protobuf.StringValue" }
+  field { number: 6 name: "allowed_batch_sizes" type: TYPE_INT64 label: LABEL_REPEATED }
+  field { number: 7 name: "pad_variable_length_inputs" type: TYPE_BOOL }
 }
+message_type {
+  name: "PrometheusConfig"
+  field { number: 1 name: "enable" type: TYPE_BOOL }
+  field { number: 2 name: "path" type: TYPE_STRING }
+}
+message_type {
+  name: "MonitoringConfig"
+  field { number: 1 name: "prometheus_config" type: TYPE_MESSAGE type_name: ".deploy.PrometheusConfig" }
+}
+"""
 
 
 def read_models(path: str | os.PathLike) -> Message:
-    """A file for --model_config_file as a ModelServerConfig; InputError when it is none."""
-    from tensorflow_serving.config import model_server_config_pb2
+    """A file for --model_config_file as a ModelServerConfig; InputError if it is not one."""
+    from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
 
-    return _read(path, model_server_config_pb2.ModelServerConfig())
+    return _read(path, ModelServerConfig)
 
 
 def read_batching(path: str | os.PathLike) -> Message:
-    """A file for --batching_parameters_file as BatchingParameters; InputError when it is none."""
-    return _read(path, _message("BatchingParameters"))
+    """A file for --batching_parameters_file as BatchingParameters; InputError if it is not one."""
+    return _read(path, _message_class("BatchingParameters"))
 
 
 def read_monitoring(path: str | os.PathLike) -> Message:
-    """A file for --monitoring_config_file as a MonitoringConfig; InputError when it is none."""
-    return _read(path, _message("MonitoringConfig"))
+    """A file for --monitoring_config_file as a MonitoringConfig; InputError if it is not one."""
+    return _read(path, _message_class("MonitoringConfig"))
 
 
-def _read(path: str | os.PathLike, message: Message) -> Message:
+def _read(path: str | os.PathLike, message_class: type[Message]) -> Message:
     try:
-        return text_format.Parse(pathlib.Path(path).read_text(), message)
+        return text_format.Parse(pathlib.Path(path).read_text(), message_class())
     except text_format.ParseError as error:
-        raise InputError(f"{path}: no {message.DESCRIPTOR.name}: {error}") from None
+        raise InputError(f"{path}: no {message_class.DESCRIPTOR.name}: {error}") from None
 
 
-def _message(name: str) -> Message:
+def _message_class(name: str) -> type[Message]:
+    """The class of a message of _MESSAGES."""
     pool = descriptor_pool.DescriptorPool()
     pool.AddSerializedFile(wrappers_pb2.DESCRIPTOR.serialized_pb)
-    file = descriptor_pb2.FileDescriptorProto(
-        name="serving_config.proto",
-        package=_PACKAGE,
-        syntax="proto3",
-        dependency=[wrappers_pb2.DESCRIPTOR.name],
-        message_type=[
-            descriptor_pb2.DescriptorProto(name=message, field=[_field(*entry) for entry in fields.items()])
-            for message, fields in _MESSAGES.items()
-        ],
-    )
+    file = text_format.Parse(_MESSAGES, descriptor_pb2.FileDescriptorProto())
     pool.AddSerializedFile(file.SerializeToString())
-    return message_factory.GetMessageClass(pool.FindMessageTypeByName(f"{_PACKAGE}.{name}"))()
-
-
-def _field(name: str, number_and_type: tuple) -> descriptor_pb2.FieldDescriptorProto:
-    """A type is a scalar's, a list of one for repeated, or the name of a message."""
-    number, kind = number_and_type
-    label = _FIELD.LABEL_REPEATED if isinstance(kind, list) else _FIELD.LABEL_OPTIONAL
-    kind = kind[0] if isinstance(kind, list) else kind
-    if isinstance(kind, str):
-        return _FIELD(name=name, number=number, label=label, type=_FIELD.TYPE_MESSAGE, type_name=kind)
-    return _FIELD(name=name, number=number, label=label, type=kind)
+    return message_factory.GetMessageClass(pool.FindMessageTypeByName(f"{file.package}.{name}"))

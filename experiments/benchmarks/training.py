@@ -1,102 +1,109 @@
-"""Training of each phase in images a second: on one batch over and over, and through the real input pipeline.
+"""Training speed of each phase in images per second: on one repeated batch, and with the real input pipeline.
 
-The reference is the identity phase's network in a plain Keras train_on_batch loop. On a GPU:
+The reference is the network of the first phase (identity) in a plain Keras train_on_batch loop. On a GPU:
 
     python -m experiments.benchmarks.training --batch_size=64 --steps=50 --precision=mixed_float16 --peak_tflops=989
 """
 
-import contextlib
+import dataclasses
 import itertools
-import json
 import pathlib
 import statistics
 import tempfile
 import time
+from collections.abc import Callable
+from contextlib import nullcontext
 
 import tensorflow as tf
 import tf_keras as keras
-from absl import flags
 from tensorflow.python.profiler.model_analyzer import profile
 from tensorflow.python.profiler.option_builder import ProfileOptionBuilder
 
 from data_prep import market1501
-from experiments.benchmarks.conversion import make_raw_folder
+from experiments.benchmarks.compare import OURS, REFERENCE, Comparison, run_from_flags
+from experiments.benchmarks.conversion import make_dataset
 from experiments.measure import peak_mb, timed
-from lrdnn_base import command
 from lrdnn_base.devices import PRECISIONS, device_names, set_precision
+from lrdnn_base.errors import InputError
+from lrdnn_base.options import option
 from lrdnn_base.training_loop import TrainingModel
-from lrdnn_tf import attributes
 from lrdnn_tf.config import BACKBONES, ModelConfig, TrainingConfig
-from lrdnn_tf.data.dataset import Dataset, read_dataset
-from lrdnn_tf.data.pipeline import training_batches
+from lrdnn_tf.data.batches import training_batches
+from lrdnn_tf.data.dataset import Dataset
+from lrdnn_tf.data.split import read_split
 from lrdnn_tf.model.lrdnn import EMBEDDING, build_model
-from lrdnn_tf.training.phases import PHASES
+from lrdnn_tf.phases import PHASES
 from lrdnn_tf.training.train_phase import compile_model
 
-FLAGS = flags.FLAGS
 IDENTITIES, TRAINING_IMAGES = 751, 12936  # of Market-1501
 _LEARNING = TrainingConfig(epochs=1)
-_WARM_UP = 2  # steps before those that count
-_BACKWARD = 3  # the work of a training step, in forward passes
+_WARM_UP = 2  # steps before those that are timed
+_PASSES = 3  # operations of a training step in units of a forward pass
 
 
-def phase_model(phase: str, backbone: str, height: int, width: int, pose_width: float, bilinear_dim: int):
+@dataclasses.dataclass(frozen=True)
+class Options:
+    phases: str = option(",".join(PHASES), "Phases to measure, separated by commas.")
+    backbone: str = option("resnet50", "Backbone of the main branch.", choices=BACKBONES)
+    height: int = option(256, "Input height in pixels.", at_least=1)
+    width: int = option(128, "Input width in pixels.", at_least=1)
+    pose_width: float = option(1.0, "Factor on the number of channels of the pose network.", above=0)
+    bilinear_dim: int = option(8192, "Length of the fused descriptor.", at_least=1)
+    batch_size: int = option(16, "Images per step.", at_least=1)
+    steps: int = option(2, "Steps per measurement.", at_least=1)
+    repeats: int = option(3, "Measurements, whose median counts.", at_least=1)
+    precision: str = option("auto", "Number format.", choices=PRECISIONS)
+    jit_compile: bool = option(False, "Compile the training step with XLA.")
+    peak_tflops: float | None = option(None, "Peak TFLOP/s of the device; the share that is reached is reported.")
+    trace_dir: str | None = option(None, "Folder for a TensorBoard trace of each phase.")
+
+
+def phase_model(phase: str, options: Options) -> keras.Model:
     """The network that a phase trains, uncompiled, with Market-1501's heads."""
     has = PHASES[phase]
     config = ModelConfig(
         identities=IDENTITIES,
-        attributes=attributes.MARKET1501 if has.attribute_heads else (),
-        height=height,
-        width=width,
-        backbone=backbone,
+        attributes=market1501.TASKS if has.attribute_heads else (),
+        height=options.height,
+        width=options.width,
+        backbone=options.backbone,
         pose_maps="both" if has.pose_branch else "none",
-        pose_width=pose_width,
-        bilinear_dim=bilinear_dim,
+        pose_width=options.pose_width,
+        bilinear_dim=options.bilinear_dim,
     )
     return build_model(config)
 
 
 def real_batches(dataset: Dataset, model: keras.Model, batch_size: int) -> tf.data.Dataset:
-    """The batches of training; the generated crops have no attributes, so those labels are class 0."""
+    """Training batches; the synthetic crops have no attributes, so the labels of those tasks are class 0."""
     _, height, width, _ = model.input_shape
     tasks = [name for name in model.output if name != EMBEDDING]
     zeros = tf.zeros([batch_size], tf.int32)
-    return training_batches(dataset, height, width, batch_size, seed=0).map(
+    return training_batches(read_split(dataset, "train"), height, width, batch_size, seed=0).map(
         lambda images, labels: (images, {task: labels.get(task, zeros) for task in tasks})
     )
 
 
-class _StepTimes(keras.callbacks.Callback):
-    """When each step ended."""
-
-    def __init__(self):
-        super().__init__()
-        self.ends = []
-
-    def on_train_batch_end(self, batch, logs=None):
-        self.ends.append(time.perf_counter())
-
-
-def seconds_a_step(model: keras.Model, batches: tf.data.Dataset, steps: int, repeats: int) -> float:
-    """Of model.fit, without the time to compile it: the median over several runs of steps."""
-    times = _StepTimes()
-    model.fit(batches, steps_per_epoch=_WARM_UP + steps * repeats, verbose=0, callbacks=[times])
-    ends = times.ends[_WARM_UP - 1 :: steps]
+def seconds_per_step(model: keras.Model, batches: tf.data.Dataset, steps: int, repeats: int = 1) -> float:
+    """Median over several groups of steps in one call of model.fit, without the time to compile."""
+    ends = []
+    clock = keras.callbacks.LambdaCallback(on_batch_end=lambda batch, logs: ends.append(time.perf_counter()))
+    model.fit(batches, steps_per_epoch=_WARM_UP + steps * repeats, verbose=0, callbacks=[clock])
+    ends = ends[_WARM_UP - 1 :: steps]
     return statistics.median((end - start) / steps for start, end in itertools.pairwise(ends))
 
 
-def seconds_by_train_on_batch(model: keras.Model, batch: tuple, steps: int, repeats: int) -> float:
-    """The same of the plain loop that people write first."""
-    keras_model = keras.Model(model.input, model.output)
-    compile_model(keras_model, _LEARNING, steps, jit_compile=False)
+def train_on_batch_loop(model: keras.Model, batch: tuple, steps: int) -> Callable[[], None]:
+    """The reference: a plain loop over the same network and batch, after its first steps."""
+    plain = keras.Model(model.input, model.output)
+    compile_model(plain, _LEARNING, steps, jit_compile=False)
 
-    def loop() -> None:
+    def loop(steps: int = steps) -> None:
         for _ in range(steps):
-            keras_model.train_on_batch(*batch)
+            plain.train_on_batch(*batch)
 
-    for _ in range(_WARM_UP):
-        keras_model.train_on_batch(*batch)
-    return statistics.median(timed(loop)[0] / steps for _ in range(repeats))
+    loop(_WARM_UP)
+    return loop
 
 
 def forward_gflops(model: keras.Model) -> float:
@@ -107,83 +114,51 @@ def forward_gflops(model: keras.Model) -> float:
     return profile(graph, options=options).total_float_ops / 1e9
 
 
-def run_benchmark(
-    phases: tuple[str, ...] = tuple(PHASES),
-    backbone: str = "resnet50",
-    height: int = 256,
-    width: int = 128,
-    pose_width: float = 1.0,
-    bilinear_dim: int = 8192,
-    batch_size: int = 16,
-    steps: int = 2,
-    repeats: int = 3,
-    jit_compile: bool = False,
-    peak_tflops: float | None = None,
-    trace_dir: str | None = None,
-) -> dict:
-    """Times the phases in turn, prints a table and one JSON line, and returns what it printed."""
-    result = {"benchmark": "training", "ours_s": None, "reference_s": None, "speedup": None}
+def measure_phase(phase: str, dataset: Dataset, options: Options) -> tuple[Comparison, dict[str, float]]:
+    """Compares model.fit and the train_on_batch loop on one batch, and measures model.fit with the input pipeline."""
+    plain = phase_model(phase, options)
+    model = TrainingModel(plain.input, plain.output)
+    compile_model(model, _LEARNING, options.steps, options.jit_compile)
+    batches = real_batches(dataset, plain, options.batch_size)
+    batch = next(iter(batches))
+    repeated, loop = tf.data.Dataset.from_tensors(batch).repeat(), train_on_batch_loop(plain, batch, options.steps)
+    seconds = {OURS: [], REFERENCE: []}
+    for _ in range(options.repeats):
+        seconds[OURS].append(seconds_per_step(model, repeated, options.steps))
+        seconds[REFERENCE].append(timed(loop)[0] / options.steps)
+    comparison = Comparison("training", seconds, {OURS: peak_mb()})
+    with tf.profiler.experimental.Profile(f"{options.trace_dir}/{phase}") if options.trace_dir else nullcontext():
+        real_s = seconds_per_step(model, batches, options.steps, options.repeats)
+    synthetic, real = options.batch_size / comparison.median(OURS), options.batch_size / real_s
+    print(f"  {phase:10} {synthetic:8.1f} images/s on one batch, {real:8.1f} with the input pipeline", flush=True)
+    figures = {
+        "synthetic_images_per_s": synthetic,
+        "real_images_per_s": real,
+        "tflops": _PASSES * forward_gflops(plain) * real / 1e3,
+        "market1501_hours": PHASES[phase].epochs * TRAINING_IMAGES / real / 3600,
+    }
+    if options.peak_tflops:
+        figures["share_of_peak"] = figures["tflops"] / options.peak_tflops
+    return comparison, {f"{phase}_{name}": value for name, value in figures.items()}
+
+
+def run_benchmark(options: Options) -> dict:
+    """Measures the phases one after the other; the comparison that is reported is that of the first phase."""
+    phases = options.phases.split(",")
+    if unknown := set(phases) - set(PHASES):
+        raise InputError(f"phases: no phase {', '.join(sorted(unknown))}: there are {', '.join(PHASES)}")
+    precision = set_precision(options.precision)
+    comparisons, figures = [], {}
     with tempfile.TemporaryDirectory() as scratch:
-        make_raw_folder(pathlib.Path(scratch) / "raw", 40 * batch_size, seed=0)
-        market1501.convert(pathlib.Path(scratch) / "raw", pathlib.Path(scratch) / "out", name="generated")
-        dataset = read_dataset(pathlib.Path(scratch) / "out")
-        print(
-            f"{keras.mixed_precision.global_policy().name} on {device_names()}; {backbone}, {height}x{width},", end=""
-        )
-        print(f" batches of {batch_size}, {'with' if jit_compile else 'without'} XLA")
+        dataset = make_dataset(pathlib.Path(scratch), 40 * options.batch_size, seed=0)
         for phase in phases:
-            plain = phase_model(phase, backbone, height, width, pose_width, bilinear_dim)
-            model = TrainingModel(plain.input, plain.output)
-            compile_model(model, _LEARNING, steps, jit_compile)
-            batch = next(iter(real_batches(dataset, plain, batch_size)))
-            synthetic = seconds_a_step(model, tf.data.Dataset.from_tensors(batch).repeat(), steps, repeats)
-            if phase == "identity":
-                result["ours_s"] = synthetic
-                result["reference_s"] = seconds_by_train_on_batch(plain, batch, steps, repeats)
-                result["speedup"] = result["reference_s"] / synthetic
-            with _traced(trace_dir and f"{trace_dir}/{phase}"):
-                real = seconds_a_step(model, real_batches(dataset, plain, batch_size), steps, repeats)
-            rates = {"synthetic": batch_size / synthetic, "real": batch_size / real}
-            tflops = _BACKWARD * forward_gflops(plain) * rates["real"] / 1e3
-            hours = PHASES[phase].epochs * TRAINING_IMAGES / rates["real"] / 3600
-            line = f"  {phase:10} {rates['synthetic']:8.1f} images/s on one batch, {rates['real']:8.1f} with the input"
-            share = f" ({tflops / peak_tflops:.0%} of the peak)" if peak_tflops else ""
-            print(f"{line} pipeline, {tflops:.2f} TFLOP/s{share}, Market-1501's schedule {hours:.1f} h", flush=True)
-            result |= {f"{phase}_{kind}_images_per_s": rate for kind, rate in rates.items()}
-            result |= {f"{phase}_tflops": tflops, f"{phase}_market1501_hours": hours}
+            comparison, of_phase = measure_phase(phase, dataset, options)
+            comparisons.append(comparison)
+            figures |= of_phase
             keras.backend.clear_session()
-    if result["speedup"]:
-        print(f"  identity beside train_on_batch of the same network: {result['speedup']:.2f} times as fast")
-    result |= {"peak_mb": peak_mb(), "backbone": backbone, "batch_size": batch_size, "jit_compile": jit_compile}
-    result |= {"precision": keras.mixed_precision.global_policy().name}
-    print(json.dumps(result))
-    return result
-
-
-def _traced(folder: str | None) -> contextlib.AbstractContextManager:
-    return tf.profiler.experimental.Profile(folder) if folder else contextlib.nullcontext()
-
-
-def main() -> None:
-    set_precision(FLAGS.precision)
-    run_benchmark(
-        tuple(FLAGS.phases), FLAGS.backbone, FLAGS.height, FLAGS.width, FLAGS.pose_width, FLAGS.bilinear_dim,
-        FLAGS.batch_size, FLAGS.steps, FLAGS.repeats, FLAGS.jit_compile, FLAGS.peak_tflops, FLAGS.trace_dir,
-    )  # fmt: skip
+    figures |= {"precision": precision, "devices": device_names(), "peak_mb": peak_mb()}  # the peak of all phases
+    return comparisons[0].report(options, **figures)
 
 
 if __name__ == "__main__":
-    flags.DEFINE_multi_enum("phases", list(PHASES), list(PHASES), "Phases to time.")
-    flags.DEFINE_enum("backbone", "resnet50", BACKBONES, "Main branch.")
-    flags.DEFINE_integer("height", 256, "Input height in pixels.")
-    flags.DEFINE_integer("width", 128, "Input width in pixels.")
-    flags.DEFINE_float("pose_width", 1.0, "Factor on the channels of the pose network.")
-    flags.DEFINE_integer("bilinear_dim", 8192, "Length of the fused descriptor.")
-    flags.DEFINE_integer("batch_size", 16, "Images a step.", lower_bound=1)
-    flags.DEFINE_integer("steps", 2, "Steps of each measurement.", lower_bound=1)
-    flags.DEFINE_integer("repeats", 3, "Measurements, of which the median counts.", lower_bound=1)
-    flags.DEFINE_enum("precision", "auto", PRECISIONS, "Number format.")
-    flags.DEFINE_bool("jit_compile", False, "Whether XLA compiles the training step.")
-    flags.DEFINE_float("peak_tflops", None, "The device's peak, to say what share of it is reached.")
-    flags.DEFINE_string("trace_dir", None, "Where TensorBoard finds traces of where the time goes, one a phase.")
-    command.run(main)
+    run_from_flags(run_benchmark, Options)

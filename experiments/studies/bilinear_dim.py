@@ -1,4 +1,4 @@
-"""How long the compact bilinear descriptor has to be: python -m experiments.studies.bilinear_dim --dataset=..."""
+"""How long the compact bilinear descriptor must be: python -m experiments.studies.bilinear_dim --dataset=..."""
 
 from experiments.tables import command
 from experiments.tables.rows import LRDNN, Table, variant
@@ -9,7 +9,7 @@ TABLE = Table(
     "The dimension D of compact bilinear pooling",
     tuple(variant(LRDNN, f"D = {dim}", f"lrdnn_dim_{dim}", f"--bilinear_dim={dim}") for dim in DIMS),
     compared={f"D = {dim}": ("D = 512",) for dim in DIMS[1:]},
-    text="The paper gives no D; 8192 is that of Gao et al. (2016).",
+    text="The paper does not give D; 8192 is the value of Gao et al. (2016).",
 )
 
 if __name__ == "__main__":

@@ -1,46 +1,30 @@
-"""Whether channel parsing softens a bad pose network: python -m experiments.studies.damaged_pose --dataset=...
-
-The pose branch stays as it is damaged (--freeze_pose): otherwise the fusion phase would mend it. How far it would is in
-the last rows, where it is trained with the rest.
-"""
+"""Whether channel parsing mitigates a bad pose branch: python -m experiments.studies.damaged_pose --dataset=..."""
 
 from experiments.tables import command
-from experiments.tables.rows import B_A, LRDNN, Table, variant
+from experiments.tables.rows import B_A, LRDNN, WITHOUT_CPB, Table, variant
 
-STATES = {"sound": "pose", "last stage unlearned": "last_stage", "weights shuffled": "shuffled"}
-
-
-def _name(state: str, parsed: bool) -> str:
-    return state if parsed else f"{state} without CPB"
-
-
-FROZEN = tuple(
-    variant(
-        LRDNN,
-        _name(state, parsed),
-        f"frozen_{pose}{'' if parsed else '_without_cpb'}",
-        f"--freeze_pose --channel_parse={str(parsed).lower()}",
-        pose,
-    )
-    for state, pose in STATES.items()
-    for parsed in (True, False)
-)
-TRAINED = (
-    LRDNN._replace(name="sound and trained", paper={}),
-    variant(LRDNN, "weights shuffled and trained", "lrdnn_shuffled", "", "shuffled"),
+STATES = {"pretrained": "pose", "last stage reinitialized": "last_stage", "weights shuffled": "shuffled"}
+FROZEN = []
+for state, pose in STATES.items():
+    for base, end in ((LRDNN, ""), (WITHOUT_CPB, " without CPB")):
+        folder = f"frozen_{pose}{end.lower().replace(' ', '_')}"
+        FROZEN.append(variant(base, f"{state}{end}", folder, "--freeze_pose", pose=pose))
+FINE_TUNED = (
+    LRDNN._replace(name="pretrained and fine-tuned", paper={}),
+    variant(LRDNN, "weights shuffled and fine-tuned", "lrdnn_shuffled", pose="shuffled"),
 )
 TABLE = Table(
     "damaged_pose",
-    "A damaged pose branch, with and without the channel parse block",
-    (B_A, *FROZEN, *TRAINED),
+    "A corrupted pose branch, with and without the channel parse block",
+    (B_A, *FROZEN, *FINE_TUNED),
     compared={
-        "sound": (B_A.name, "sound without CPB"),
-        "last stage unlearned": (B_A.name, "sound", "last stage unlearned without CPB"),
-        "weights shuffled": (B_A.name, "sound", "weights shuffled without CPB"),
-        "weights shuffled and trained": (B_A.name, "sound and trained"),
+        "pretrained": (B_A.name, "pretrained without CPB"),
+        "last stage reinitialized": (B_A.name, "pretrained", "last stage reinitialized without CPB"),
+        "weights shuffled": (B_A.name, "pretrained", "weights shuffled without CPB"),
+        "weights shuffled and fine-tuned": (B_A.name, "pretrained and fine-tuned"),
     },
-    text="What the damages are: `experiments/damage_pose.py`. Fusions keep the pose branch as it is (`--freeze_pose`), "
-    "or else they would mend it; but in the last two rows it is trained with the rest, as in LRDNN.",
+    text="`experiments/damage_pose.py` corrupts the weights. The pose branch is frozen (`--freeze_pose`), since the "
+    "fusion phase would otherwise repair it; in the last two rows it is fine-tuned with the rest, as in LRDNN.",
 )
 
 if __name__ == "__main__":

@@ -1,14 +1,10 @@
-"""Whether later rows win by training longer: python -m experiments.studies.longer_training --dataset=...
-
-Each phase adds its epochs to those before it. The controls train on for as long, without what the later row adds.
-Their rate falls over one long phase; LRDNN's begins anew with the fusion phase.
-"""
+"""Whether later rows gain by training longer: python -m experiments.studies.longer_training --dataset=..."""
 
 from experiments.tables import command
-from experiments.tables.rows import B_A, LRDNN, B, Table
+from experiments.tables.rows import B_A, LRDNN, B, Row, Table
 
-B_ON = B_A._replace(name="B trained on", folder="b_on", flagfile="b_on", paper={})
-B_A_ON = B_A._replace(name="B+A trained on", folder="b_a_on", flagfile="b_a_on", paper={})
+B_ON = Row("B trained on", "b_on", "attributes", B, ("--attribute_weight=0",), "trained_on")
+B_A_ON = Row("B+A trained on", "b_a_on", "attributes", B, ("--attribute_weight=1",), "trained_on")
 TABLE = Table(
     "longer_training",
     "Rows that train as long as LRDNN",
@@ -19,8 +15,8 @@ TABLE = Table(
         B_A_ON.name: ("B+A", B_ON.name),
         "B+A+H+C": ("B+A", B_ON.name, B_A_ON.name),
     },
-    text='Rows "trained on" start from B and train for the epochs of the attributes and the fusion phase in one: their '
-    "rate does not begin anew, as that of LRDNN does with the fusion phase.",
+    text='Rows "trained on" start from B and train for the epochs of the attributes and the fusion phase together: '
+    "their learning rate is not reset, as that of LRDNN is at the start of the fusion phase.",
 )
 
 if __name__ == "__main__":

@@ -1,138 +1,174 @@
-"""A row of a table as steps: what is trained and measured, in which order, and where it goes.
+"""The steps of a row: the commands that train and evaluate it, their options, and the folders that they write.
 
-OUT/pose/                       the pose network, unless --pose_dir names one; OUT/shuffled/ ... are damaged ones
+OUT/pose/                       the pose network, unless --pose_dir names one; OUT/shuffled/ ... are corrupted copies
 OUT/seed0/ROW/PHASE/            the phase that the row trains, as lrdnn_tf.train leaves it
-OUT/seed0/ROW/report/           its measurement
-OUT/logs/                       what every step printed, and which settings it had
+OUT/seed0/ROW/report/           its evaluation
+OUT/logs/                       the output and the settings of every step
 
 Tables that share OUT share the rows that they have in common. All seeds share one pose network.
 """
 
+import dataclasses
+import os
 import pathlib
-import shlex
+import re
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from experiments.tables.flagfiles import effective, flagfile, read_flagfile
-from experiments.tables.rows import Row
+from experiments.tables.rows import DATASETS, SIZES, Row, effective
+from lrdnn_base.errors import InputError
+from lrdnn_base.options import check_options, option
 from lrdnn_base.run_folder import WEIGHTS_FILE
 
 SUMMARY = "summary.json"
+EXPERIMENTS = pathlib.Path(__file__).resolve().parents[1]
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """What a table is made from, where it goes, and how its steps run. Lists are separated by commas."""
+
+    dataset: str = option(help="The dataset. It decides the schedules, experiments/paper/SIZE.", choices=DATASETS)
+    data_dir: str = option(help="Folder of that dataset, as data_prep converted it.")
+    seeds: str = option("0,1,2", "Seeds of the trainings.")
+    rows: str | None = option(None, "Names of the rows to make. Default: all.")
+    out_dir: str | None = option(None, "Folder of the runs, which tables share. Default: runs/paper/DATASET.")
+    pose_dir: str | None = option(None, "A trained pose network, such as runs/NAME/pose.")
+    pose_data_dir: str | None = option(None, "Without --pose_dir: the pose dataset to train a pose network on.")
+    results_dir: str = option(str(EXPERIMENTS / "results"), "Folder of the page, the CSV file and the plot.")
+    jobs: int | None = option(None, "Steps at a time. Default: one, or one for each of --gpus.", at_least=1)
+    gpus: str = option("", "GPUs to distribute the steps over, such as 0,1,2,3.")
+    dry_run: bool = option(False, "Only print the commands.")
+    images: str = ""  # not a flag: training_images_hash of the dataset in data_dir
+
+    def __post_init__(self):
+        check_options(self)
+        if not re.fullmatch(r"\d+(, *\d+)*", self.seeds):
+            raise InputError(f"--seeds={self.seeds}: expected whole numbers, such as 0,1,2")
+
+    @property
+    def seed_list(self) -> list[int]:
+        """The seeds, each once."""
+        return list(dict.fromkeys(map(int, self.seeds.split(","))))
+
+    @property
+    def runs(self) -> pathlib.Path:
+        """Folder of all runs."""
+        return pathlib.Path(self.out_dir or f"runs/paper/{self.dataset}")
+
+    @property
+    def pose_network(self) -> pathlib.Path:
+        """Folder of the pose network: the given one, or the one that a step trains."""
+        return pathlib.Path(self.pose_dir or self.runs / "pose")
 
 
 class Step(NamedTuple):
     """One command.
 
     Attributes:
-        name: Of its log.
         command: Module and flags, as `python -m` takes them.
-        done: The file that is there once it is complete.
-        needs: Files that must be there before.
-        settings: What its result hangs on: flags with flag files read, images, pose network.
-        folder: What to delete to make it anew.
+        done: The file that exists once the step is complete. To repeat the step, delete its folder.
+        log: Gets the output; its stem is the name of the step.
+        needs: Files that must exist before the step starts.
+        settings: What the result depends on: the effective flags, training images, pose network.
     """
 
-    name: str
     command: tuple[str, ...]
     done: pathlib.Path
-    needs: tuple[pathlib.Path, ...]
-    settings: tuple[str, ...]
-    folder: pathlib.Path
+    log: pathlib.Path
+    needs: tuple[pathlib.Path, ...] = ()
+    settings: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """Short name for messages."""
+        return self.log.stem
 
 
-class Place(NamedTuple):
-    """Where a table's runs are and what they are made from.
-
-    Attributes:
-        dataset: One of rows.DATASETS: which flag files.
-        data_dir: The dataset itself.
-        out_dir: Gets everything.
-        pose_dir: A trained pose network, or None to train one.
-        pose_data_dir: The dataset to train it on.
-        images: A name for the training images in data_dir, see lrdnn_tf.data.dataset.training_images_hash.
-    """
-
-    dataset: str
-    data_dir: str
-    out_dir: pathlib.Path
-    pose_dir: pathlib.Path | None = None
-    pose_data_dir: str | None = None
-    images: str = ""
-
-
-def steps(rows: Sequence[Row], seeds: Sequence[int], place: Place) -> list[Step]:
-    """The steps of all rows and seeds, seed by seed, each once and after what it needs."""
-    planned = (step for seed in seeds for row in rows for step in _of_row(row, seed, place))
+def steps(rows: Sequence[Row], seeds: Sequence[int], options: Options) -> list[Step]:
+    """The steps of all rows and seeds, seed by seed, each once and after the steps that it needs."""
+    planned = (step for seed in seeds for row in rows for step in _of_row(row, seed, options))
     return list({step.done: step for step in planned}.values())
 
 
 def is_done(step: Step) -> bool:
-    """Whether a step is complete; a measurement of weights that were trained anew since is not."""
-    if not step.done.is_file():
-        return False
-    return step.done.name != SUMMARY or not newer_needs(step)
+    """Whether a step is complete; an evaluation of weights that were retrained since is not."""
+    return step.done.is_file() and not (step.done.name == SUMMARY and newer_needs(step))
 
 
 def newer_needs(step: Step) -> list[pathlib.Path]:
-    """What a finished step was made from and is gone, or was made anew since."""
+    """The files that a finished step was made from and that are missing or were overwritten since."""
     finished = step.done.stat().st_mtime
     return [path for path in step.needs if not path.is_file() or path.stat().st_mtime > finished]
 
 
-def run_dir(row: Row, seed: int, place: Place) -> pathlib.Path:
-    """Where a row is trained. A variant whose flags its flag file gives already is that file's row, in its folder."""
-    given = read_flagfile(flagfile(place.dataset, row.flagfile))
-    changes_nothing = row.flags and row.pose == "pose" and set(shlex.split(row.flags)) <= set(given)
-    return place.out_dir / f"seed{seed}" / (row.flagfile if changes_nothing else row.folder)
+def run_dir(row: Row, seed: int, options: Options) -> pathlib.Path:
+    """The run of a row. A variant whose settings equal those of the row that it changes shares that row's run."""
+    base = row.variant_of
+    is_base = base and base.pose == row.pose and _flags(base, options) == _flags(row, options)
+    return options.runs / f"seed{seed}" / (base.folder if is_base else row.folder)
 
 
-def weights(row: Row, seed: int, place: Place) -> pathlib.Path:
+def weights(row: Row, seed: int, options: Options) -> pathlib.Path:
     """The trained weights of a row."""
-    return run_dir(row, seed, place) / row.phase / WEIGHTS_FILE
+    return run_dir(row, seed, options) / row.phase / WEIGHTS_FILE
 
 
-def measurement(row: Row, seed: int, place: Place) -> Step:
-    """The last step of a row, which leaves its scores in summary.json."""
-    own, trained = run_dir(row, seed, place), weights(row, seed, place)
-    report = own / "report"
-    command = ["lrdnn_tf.evaluate", f"--run_dir={own}", f"--data_dir={place.data_dir}", f"--phases={row.phase}"]
-    name = f"{own.parent.name}_{own.name}_report"
-    return Step(name, (*command, f"--report_dir={report}"), report / SUMMARY, (trained,), (), report)
+def evaluation(row: Row, seed: int, options: Options) -> Step:
+    """The last step of a row, which writes its scores to summary.json."""
+    own = run_dir(row, seed, options)
+    command = ("lrdnn_tf.evaluate", f"--run_dir={own}", f"--data_dir={options.data_dir}", f"--phases={row.phase}")
+    command += (f"--report_dir={own / 'report'}",)
+    log = options.runs / "logs" / f"seed{seed}_{own.name}_report.log"
+    return Step(command, own / "report" / SUMMARY, log, (weights(row, seed, options),))
 
 
-def _of_row(row: Row, seed: int, place: Place) -> Iterator[Step]:
+def _of_row(row: Row, seed: int, options: Options) -> Iterator[Step]:
     if row.start:
-        yield from list(_of_row(row.start, seed, place))[:-1]  # its training; its measurement is its own row's
-    needs = (weights(row.start, seed, place),) if row.start else ()
-    own, file = run_dir(row, seed, place), flagfile(place.dataset, row.flagfile)
-    command = ["lrdnn_tf.train", f"--flagfile={file}", *shlex.split(row.flags)]
-    command += [f"--run_dir={own}", f"--data_dir={place.data_dir}", f"--seed={seed}"]
-    settings = [*effective([*read_flagfile(file), *shlex.split(row.flags)]), f"training images {place.images}"]
+        yield from list(_of_row(row.start, seed, options))[:-1]  # its trainings; its evaluation is not needed here
+    own, file = run_dir(row, seed, options), _flag_file(row.schedule or row.phase, options)
+    command = ["lrdnn_tf.train", f"--flagfile={file}", *row.flags]
+    command += [f"--run_dir={own}", f"--data_dir={options.data_dir}", f"--seed={seed}"]
+    needs, settings = [], [*_flags(row, options), f"training images {options.images}"]
     if row.start:
-        command.append(f"--start_from={run_dir(row.start, seed, place)}")
+        command.append(f"--start_from={run_dir(row.start, seed, options)}")
+        needs.append(weights(row.start, seed, options))
     if row.phase == "fusion":
-        pose_dir = place.pose_dir or place.out_dir / "pose"
-        if not place.pose_dir:
-            yield _pretraining(pose_dir, place)
-        settings.append(f"pose network {pose_dir}")
-        if row.pose != "pose":
-            yield _damage(row.pose, pose_dir, place)
-            pose_dir = place.out_dir / row.pose
-        needs += (pose_dir / WEIGHTS_FILE,)
+        yield from _pose_steps(row, options)
+        pose_dir = options.pose_network if row.pose == "pose" else options.runs / row.pose
         command.append(f"--pose_dir={pose_dir}")
-    yield Step(f"{own.parent.name}_{own.name}", tuple(command), weights(row, seed, place), needs, tuple(settings), own)
-    yield measurement(row, seed, place)
+        needs.append(pose_dir / WEIGHTS_FILE)
+        settings.append(f"pose network {options.pose_network}")
+    log = options.runs / "logs" / f"seed{seed}_{own.name}.log"
+    yield Step(tuple(command), weights(row, seed, options), log, tuple(needs), tuple(settings))
+    yield evaluation(row, seed, options)
 
 
-def _pretraining(pose_dir: pathlib.Path, place: Place) -> Step:
-    file = flagfile(place.dataset, "pose")
-    command = ("lrdnn_tf.pretrain_pose", f"--flagfile={file}", f"--run_dir={place.out_dir}")
-    command += (f"--data_dir={place.pose_data_dir or 'POSE_DATASET'}",)
-    return Step("pose", command, pose_dir / WEIGHTS_FILE, (), tuple(read_flagfile(file)), pose_dir)
+def _pose_steps(row: Row, options: Options) -> Iterator[Step]:
+    """Trains the pose network, unless it is given, and corrupts a copy of it, if the row fuses one."""
+    pose_dir, out_dir = options.pose_network, options.runs / row.pose
+    trained = pose_dir / WEIGHTS_FILE
+    if not options.pose_dir:
+        file = _flag_file("pose", options)
+        command = ("lrdnn_tf.pretrain_pose", f"--flagfile={file}", f"--run_dir={options.runs}")
+        command += (f"--data_dir={options.pose_data_dir or 'POSE_DATASET'}",)
+        yield Step(command, trained, options.runs / "logs" / "pose.log", (), tuple(_read(file)))
+    if row.pose != "pose":
+        damage = f"--damage={row.pose}"
+        command = ("experiments.damage_pose", damage, f"--pose_dir={pose_dir}", f"--out_dir={out_dir}")
+        log = options.runs / "logs" / f"{row.pose}.log"
+        yield Step(command, out_dir / WEIGHTS_FILE, log, (trained,), (damage, f"pose network {pose_dir}"))
 
 
-def _damage(damage: str, pose_dir: pathlib.Path, place: Place) -> Step:
-    out_dir = place.out_dir / damage
-    command = ("experiments.damage_pose", f"--damage={damage}", f"--pose_dir={pose_dir}", f"--out_dir={out_dir}")
-    settings = (f"--damage={damage}", f"pose network {pose_dir}")
-    return Step(damage, command, out_dir / WEIGHTS_FILE, (pose_dir / WEIGHTS_FILE,), settings, out_dir)
+def _flags(row: Row, options: Options) -> list[str]:
+    return effective([*_read(_flag_file(row.schedule or row.phase, options)), *row.flags])
+
+
+def _flag_file(name: str, options: Options) -> str:
+    """Path of a flag file, relative to the working directory, so that no page names a folder of one machine."""
+    return os.path.relpath(EXPERIMENTS / "paper" / SIZES[options.dataset] / f"{name}.flags")
+
+
+def _read(file: str) -> list[str]:
+    lines = map(str.strip, pathlib.Path(file).read_text(encoding="utf-8").splitlines())
+    return effective(line for line in lines if line.startswith("-"))

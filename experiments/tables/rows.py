@@ -1,101 +1,103 @@
-"""The rows of the paper's tables, and what the paper says of them. Which flags a row is: experiments/paper/DATASET/."""
+"""The rows of the paper's tables: their phases, their flags, and the paper's numbers."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from lrdnn_base.errors import InputError
 from lrdnn_tf.evaluation.report import PAPER
 
 MARKET1501, DUKEMTMC, RENDERED = "market1501", "dukemtmc", "rendered"
-DATASETS = (MARKET1501, DUKEMTMC, RENDERED)
-
-
-class Score(NamedTuple):
-    """Rank-1 and mAP in percent; None where the paper gives none."""
-
-    rank1: float | None
-    mean_ap: float | None
+# Which flag files a dataset uses: the paper gives one schedule for both real datasets.
+SIZES = {MARKET1501: "full", DUKEMTMC: "full", RENDERED: "small"}
+DATASETS = tuple(SIZES)
 
 
 class Row(NamedTuple):
-    """A row of a table or study.
+    """A row of a table or study: one training and its evaluation.
 
     Attributes:
-        name: As people read and type it.
-        folder: Of its run, under the folder of its seed.
-        phase: What it trains and measures.
-        start: The row that its training starts from.
-        flagfile: Its flags, FLAGFILE.flags in experiments/paper/DATASET/.
-        flags: What it changes of those.
-        pose: The pose network of a fusion: "pose", or one of experiments.damage_pose.DAMAGES.
-        paper: What the paper says of it, by dataset.
+        name: Name in the table and in --rows.
+        folder: Folder of the run, in the folder of its seed.
+        phase: The phase that the row trains and evaluates.
+        start: The row whose weights the training starts from.
+        flags: What distinguishes the row from others of the same flag file.
+        schedule: Name of the flag file, experiments/paper/SIZE/SCHEDULE.flags; that of the phase when empty.
+        pose: Pose network of a fusion: "pose", or one of experiments.damage_pose.DAMAGES.
+        variant_of: The row that this one changes. A variant whose settings equal that row's shares its run.
+        paper: The paper's rank-1 and mAP in percent, by dataset.
     """
 
     name: str
     folder: str
     phase: str
     start: "Row | None"
-    flagfile: str
-    flags: str = ""
+    flags: tuple[str, ...] = ()
+    schedule: str = ""
     pose: str = "pose"
-    paper: Mapping[str, Score] = {}
+    variant_of: "Row | None" = None
+    paper: Mapping[str, tuple[float, float]] = {}
 
 
 class Table(NamedTuple):
-    """What one command makes.
+    """What one command trains, evaluates and writes.
 
     Attributes:
-        name: Of its page, and of its module.
-        title: Of its page.
-        rows: In their order.
-        compared: For a row, those rows that its mAP is set against within each seed.
-        others: Methods of others, by the paper, per dataset.
+        name: Name of the page and of the module.
+        title: Title of the page.
+        rows: The rows, in the order of the page.
+        compared: For a row, the rows that its mAP is compared with within each seed.
+        others: The paper's scores of other methods, a Markdown table.
         text: A paragraph under the title.
-        beside_paper: Whether the paper's numbers of the rows stand beside ours.
+        beside_paper: Whether the page shows the paper's scores of the rows.
     """
 
     name: str
     title: str
     rows: tuple[Row, ...]
     compared: Mapping[str, tuple[str, ...]]
-    others: Mapping[str, Mapping[str, Score]] = {}
+    others: str = ""
     text: str = ""
     beside_paper: bool = False
 
 
-def _paper(method: str) -> dict[str, Score]:
-    return {dataset: Score(*scores[method]) for dataset, scores in PAPER.items() if method in scores}
+def effective(flags: Iterable[str]) -> list[str]:
+    """Flags sorted by name. Of a flag that is given twice the last one counts, as in absl."""
+    return sorted({flag.partition("=")[0]: flag for flag in flags}.values())
 
 
-B = Row("B", "b", "identity", None, "b", paper=_paper("B"))
-B_A = Row("B+A", "b_a", "attributes", B, "b_a", paper=_paper("B+A"))
-B_A_H = Row("B+A+H", "b_a_h", "fusion", B_A, "b_a_h", paper=_paper("B+A+H"))
-B_A_C = Row("B+A+C", "b_a_c", "fusion", B_A, "b_a_c", paper=_paper("B+A+C"))
-LRDNN = Row("B+A+H+C", "lrdnn", "fusion", B_A, "lrdnn", paper=_paper("B+A+H+C (LRDNN)"))
-WITHOUT_CPB = Row(
-    "B+A+H+C without CPB",
-    "lrdnn_without_cpb",
-    "fusion",
-    B_A,
-    "lrdnn_without_cpb",
-    paper=_paper("B+A+H+C without channel parsing"),
-)
+def _paper(method: str) -> dict[str, tuple[float, float]]:
+    return {dataset: scores[method] for dataset, scores in PAPER.items() if method in scores}
 
 
-def variant(base: Row, name: str, folder: str, flags: str, pose: str = "pose") -> Row:
-    """A row of a study: another row with other flags or another pose network, of which the paper says nothing."""
-    return base._replace(name=name, folder=folder, flags=flags, pose=pose, paper={})
+def _fusion(name: str, folder: str, maps: str, parsed: bool, method: str) -> Row:
+    flags = (f"--channel_parse={str(parsed).lower()}", f"--pose_maps={maps}")
+    return Row(name, folder, "fusion", B_A, flags, paper=_paper(method))
 
 
-def chosen(table: Table, names: list[str] | None) -> list[Row]:
-    """The rows of those names, in the table's order; all when None.
+B = Row("B", "b", "identity", None, paper=_paper("B"))
+B_A = Row("B+A", "b_a", "attributes", B, paper=_paper("B+A"))
+B_A_H = _fusion("B+A+H", "b_a_h", "confidence", True, "B+A+H")
+B_A_C = _fusion("B+A+C", "b_a_c", "affinity", True, "B+A+C")
+LRDNN = _fusion("B+A+H+C", "lrdnn", "both", True, "B+A+H+C (LRDNN)")
+WITHOUT_CPB = _fusion("B+A+H+C without CPB", "lrdnn_without_cpb", "both", False, "B+A+H+C without channel parsing")
+
+
+def variant(base: Row, name: str, folder: str, *flags: str, pose: str = "pose") -> Row:
+    """A row of a study: `base` with other flags or another pose network, for which the paper has no scores."""
+    merged = tuple(effective([*base.flags, *flags]))
+    return base._replace(name=name, folder=folder, flags=merged, pose=pose, variant_of=base, paper={})
+
+
+def chosen(table: Table, names: str | None) -> list[Row]:
+    """The rows with the given names, which are separated by commas, in the table's order; all when None.
 
     Raises:
-        InputError: No such row, or none at all.
+        InputError: A row does not exist, or no name is given.
     """
     known = [row.name for row in table.rows]
-    if names is not None and not any(names):
+    wanted = known if names is None else [name.strip() for name in names.split(",")]
+    if not any(wanted):
         raise InputError(f"--rows is empty: there are {', '.join(known)}")
-    if unknown := [name for name in names or () if name not in known]:
+    if unknown := [name for name in wanted if name not in known]:
         raise InputError(f"no row {', '.join(map(repr, unknown))} in {table.name}: there are {', '.join(known)}")
-    return [row for row in table.rows if names is None or row.name in names]
+    return [row for row in table.rows if row.name in wanted]

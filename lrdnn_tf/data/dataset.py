@@ -2,18 +2,18 @@
 
 import dataclasses
 import hashlib
-import json
 import os
 import pathlib
 from typing import NamedTuple
 
 from lrdnn_base.errors import InputError
+from lrdnn_base.files import read_json
 from lrdnn_tf.attributes import AttributeTask
 
 DESCRIPTION_FILE = "dataset.json"
 FORMAT_VERSION = 1
-JUNK = -1  # identity of images that every ranking ignores: wrong detections
-DISTRACTOR = 0  # identity of gallery images that match no query
+JUNK = -1  # identity of wrong detections, which every ranking ignores
+DISTRACTOR = 0  # identity of gallery images of people who are in no query
 CONVERTERS = "python -m data_prep.market1501, data_prep.dukemtmc or data_prep.from_csv"
 
 
@@ -26,8 +26,8 @@ class Shard(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class Split:
-    """Counts of one split. Junk images were counted and not written; distractors are among the examples."""
+class SplitInfo:
+    """Counts and files of one split. Distractors are among the examples; junk images were counted, not written."""
 
     examples: int
     identities: int
@@ -38,15 +38,15 @@ class Split:
 
 @dataclasses.dataclass(frozen=True)
 class Dataset:
-    """What dataset.json says of a re-identification dataset.
+    """Description of a converted re-identification dataset, from its dataset.json.
 
     Attributes:
         path: The folder.
         name: "market1501", "dukemtmc", ...
-        attributes: The attribute tasks in the order of the records' attributes; empty without label files.
-        identities: The dataset's own numbers of the training identities, in the order of the labels.
+        attributes: The attribute tasks, in the order of the records' attributes; empty without attribute labels.
+        identities: The dataset's own numbers of the training identities; label i is the i-th of them.
         cameras: Camera numbers.
-        splits: By name: train, query, gallery.
+        splits: Description of each split, under "train", "query" and "gallery".
     """
 
     path: pathlib.Path
@@ -54,19 +54,22 @@ class Dataset:
     attributes: tuple[AttributeTask, ...]
     identities: tuple[int, ...]
     cameras: tuple[int, ...]
-    splits: dict[str, Split]
+    splits: dict[str, SplitInfo]
+
+    def has_images(self, split: str) -> bool:
+        """Whether there is such a split and it is not empty."""
+        return split in self.splits and self.splits[split].examples > 0
 
 
 def read_dataset(data_dir: str | os.PathLike) -> Dataset:
     """Reads dataset.json of a converted re-identification dataset.
 
     Raises:
-        InputError: The folder is not a converted re-identification dataset, or not of this format version.
+        InputError: The folder is not a converted re-identification dataset, or has another format version.
     """
     path = pathlib.Path(data_dir)
     description = read_description(path)
-    if description.get("kind") != "reid":
-        kind = description.get("kind")
+    if (kind := description.get("kind")) != "reid":
         raise InputError(f"{path}: a dataset of kind {kind!r}, not 'reid'; make one with {CONVERTERS}")
     try:
         return Dataset(
@@ -75,7 +78,7 @@ def read_dataset(data_dir: str | os.PathLike) -> Dataset:
             attributes=tuple(AttributeTask(task["name"], tuple(task["classes"])) for task in description["attributes"]),
             identities=tuple(description["identities"]),
             cameras=tuple(description["cameras"]),
-            splits={name: _split(fields) for name, fields in description["splits"].items()},
+            splits={name: _split_info(fields) for name, fields in description["splits"].items()},
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{path / DESCRIPTION_FILE}: incomplete ({error}); convert the dataset again") from error
@@ -86,11 +89,8 @@ def read_description(path: pathlib.Path) -> dict:
     file = path / DESCRIPTION_FILE
     if not file.is_file():
         raise InputError(f"{path}: not a converted dataset, it has no {DESCRIPTION_FILE}; make one with {CONVERTERS}")
-    try:
-        description = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise InputError(f"{file}: not JSON ({error}); convert the dataset again") from error
-    if not isinstance(description, dict) or description.get("format_version") != FORMAT_VERSION:
+    description = read_json(file, "convert the dataset again")
+    if description.get("format_version") != FORMAT_VERSION:
         raise InputError(f"{file}: not of format version {FORMAT_VERSION}; convert the dataset again")
     return description
 
@@ -111,11 +111,11 @@ def shard_paths(dataset: Dataset, split: str) -> list[pathlib.Path]:
 
 
 def training_images_hash(dataset: Dataset) -> str:
-    """A short name for the content of the training split: two datasets with the same one train the same."""
+    """A short hash of the training split: trainings on datasets with the same hash see the same images."""
     hashes = "".join(shard.sha256 for shard in dataset.splits["train"].shards)
     return hashlib.sha256(hashes.encode()).hexdigest()[:16]
 
 
-def _split(fields: dict) -> Split:
+def _split_info(fields: dict) -> SplitInfo:
     shards = tuple(Shard(shard["file"], shard["examples"], shard["sha256"]) for shard in fields["shards"])
-    return Split(fields["examples"], fields["identities"], fields["junk"], fields["distractors"], shards)
+    return SplitInfo(fields["examples"], fields["identities"], fields["junk"], fields["distractors"], shards)

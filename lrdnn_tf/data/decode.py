@@ -1,8 +1,8 @@
-"""Bytes to network input. Training, evaluation, serving and search all come through here: their numbers agree."""
+"""From the bytes of an image file to network input, for training, evaluation, serving and search alike."""
 
 import tensorflow as tf
 
-# Of an image that is taken from outside: 48 MB decoded, 200 MB while it is resized. A crop has far fewer.
+# Largest image that a server accepts: 48 MB decoded, 200 MB while it is resized. A crop has far fewer pixels.
 MAX_PIXELS = 1 << 24
 _PNG = b"\x89PNG\r\n\x1a\n"
 _JPEG = b"\xff\xd8\xff"
@@ -22,24 +22,24 @@ def decode_image(image_bytes: tf.Tensor, height: int, width: int) -> tf.Tensor:
 
 
 def decode_pixels(image_bytes: tf.Tensor) -> tf.Tensor:
-    """The pixels of an image file as they are: uint8 [h, w, 3], RGB."""
+    """Decodes an image file without resizing it: uint8 [h, w, 3], RGB."""
     return tf.ensure_shape(tf.io.decode_image(image_bytes, channels=3, expand_animations=False), (None, None, 3))
 
 
 def require_jpeg_or_png(image_bytes: tf.Tensor) -> tf.Tensor:
-    """Refuses what is no JPEG or PNG, or is too large to decode safely, by a look at its header alone.
+    """Refuses a file that is not a JPEG or PNG, or is too large to decode safely, by its header alone.
 
-    A few kilobytes can hold an image of gigabytes. TensorFlow would decode several other formats, too; their headers
-    are not looked at here, so they are refused.
+    A file of a few kilobytes can decode to gigabytes. TensorFlow decodes other formats too; they are refused because
+    their headers are not checked here.
 
     Args:
         image_bytes: string scalar, the content of an image file.
 
     Returns:
-        image_bytes, as they are.
+        image_bytes, unchanged.
 
     Raises:
-        tf.errors.InvalidArgumentError: It is neither, or has more than MAX_PIXELS pixels. Also in a graph.
+        tf.errors.InvalidArgumentError: The file is neither, or has more than MAX_PIXELS pixels. Raised in a graph too.
     """
     height, width = tf.unstack(_header_size(image_bytes))
     known = tf.debugging.Assert(height * width > 0, ["not a JPEG or PNG image"])
@@ -72,16 +72,16 @@ def resize_image(pixels: tf.Tensor, height: int, width: int) -> tf.Tensor:
     """Resizes bilinearly with antialiasing.
 
     Args:
-        pixels: uint8 [..., h, w, 3]: an image, or a batch of them.
+        pixels: uint8 [..., h, w, 3]: an image, or a batch of images.
         height, width: Size of the result in pixels.
 
     Returns:
         float32 [..., height, width, 3], 0..255.
     """
     size = (height, width)
-    # Antialiasing changes nothing when both sides grow (the usual crop, 128x64), and TensorFlow's plain
-    # bilinear kernel gives the same numbers three times faster.
-    pixels = tf.cast(pixels, tf.float32)  # for which that kernel is half again as fast as for uint8
+    # Antialiasing has no effect when both sides grow (from the usual crop, 128x64), and TensorFlow's kernel without it
+    # gives the same numbers three times faster.
+    pixels = tf.cast(pixels, tf.float32)  # that kernel is 1.5 times as fast as for uint8
     resized = tf.cond(
         tf.reduce_all(tf.shape(pixels)[-3:-1] <= size),
         lambda: tf.image.resize(pixels, size, method="bilinear"),

@@ -1,4 +1,4 @@
-"""What a re-identification example is on disk: write and parse, side by side."""
+"""The format of a re-identification example in a TFRecord file: writing and parsing."""
 
 from collections.abc import Sequence
 
@@ -17,12 +17,12 @@ def encode_example(image: bytes, path: str, identity: int, label: int, camera: i
     """One crop as a serialized tf.train.Example; the same input gives the same bytes.
 
     Args:
-        image: Content of the image file, as it came.
-        path: Where the file lies in the raw dataset, relative to its root.
-        identity: The dataset's own number of the person; 0 is a distractor.
+        image: Original bytes of the image file.
+        path: Path of the file, relative to the root of the raw dataset.
+        identity: The dataset's own number of the person; 0 for a distractor.
         label: Class index 0..identities-1 in the training split, -1 elsewhere.
         camera: Counted from 1.
-        attributes: One class index per attribute task of the dataset, -1 unknown.
+        attributes: One class index per attribute task of the dataset; -1 for unknown.
     """
     feature = {
         "image": _bytes(image),

@@ -1,4 +1,4 @@
-"""How well attributes are recognized: accuracy per task, by the rule of the Market-1501 attribute benchmark."""
+"""Accuracy of attribute recognition per task, by the rule of the Market-1501 attribute benchmark."""
 
 from collections.abc import Mapping, Sequence
 
@@ -14,28 +14,28 @@ def attribute_table(
 ) -> pd.DataFrame:
     """Accuracy of every task over the gallery images of real people.
 
-    The rule of Lin et al. (2017), 13,115 images of Market-1501: images of identities above 0, so neither junk
-    nor distractors. Images whose label is unknown take no part in that task.
+    The rule of Lin et al. (2017) counts images of identities above 0, so neither junk nor distractors: 13,115 images
+    of Market-1501. Images whose label is unknown do not count for that task.
 
     Args:
         tasks: The tasks to score.
-        labels: A row per image: "identity" and a column of class indices per task.
+        labels: A row per image with the columns "identity" and, for each task, its class indices.
         predictions: Class indices per task, int [images].
 
     Returns:
         A row per task: task, classes (count), images (with a known label), most_common (share of the most common
-        class: what a constant answer gets), accuracy, balanced_accuracy (mean of the recalls of the classes that
-        occur). NaN where no label is known.
+        class, the accuracy of a constant answer), accuracy, balanced_accuracy (mean recall of the classes that occur).
+        NaN where no label is known.
 
     Raises:
-        InputError: A task has no labels or no predictions, or their numbers differ.
+        InputError: A task has no labels or no predictions, or their lengths differ.
     """
     people = labels["identity"].to_numpy() > 0
     rows = []
     for task in tasks:
         if task.name not in labels or task.name not in predictions:
             what = "labels" if task.name not in labels else "predictions"
-            raise InputError(f"{what}: nothing for the task {task.name!r}")
+            raise InputError(f"{what}: the task {task.name!r} is missing")
         predicted = np.asarray(predictions[task.name])
         if len(predicted) != len(labels):
             raise InputError(f"predictions: {len(predicted)} of {task.name!r} for {len(labels)} images")
@@ -45,9 +45,9 @@ def attribute_table(
     return pd.DataFrame(rows)
 
 
-def mean_accuracy(table: pd.DataFrame) -> float:
-    """Mean over the tasks of which a label is known; NaN when there is none."""
-    return float(table["accuracy"].mean())
+def mean_score(table: pd.DataFrame | None, score: str) -> float | None:
+    """Mean of a column of `attribute_table` over the tasks that have a known label; None when there is none."""
+    return None if table is None or table[score].isna().all() else float(table[score].mean())
 
 
 def _scores(truth: np.ndarray, predicted: np.ndarray) -> dict[str, float]:

@@ -1,5 +1,5 @@
-"""What the fusion does, in pictures: pose maps over crops (the paper's Fig. 2), where features respond (Fig. 4), and
-which keypoints and limbs the channel parse block turns up and down."""
+"""Pictures of the fusion: pose maps over crops (the paper's Fig. 2), responses of the features (Fig. 4), and the
+weights that the channel parse block gives to keypoints and limbs."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -13,9 +13,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from lrdnn_tf.config import ModelConfig
-from lrdnn_tf.data.dataset import Dataset
 from lrdnn_tf.data.decode import decode_image
-from lrdnn_tf.data.pipeline import read_images
+from lrdnn_tf.data.split import Split
 from lrdnn_tf.model.channel_weights import ChannelWeights, by_name
 from lrdnn_tf.model.lrdnn import POSE_BRANCH
 from pose_pretrain.decode import find_keypoints
@@ -25,20 +24,21 @@ from pose_pretrain.pictures import draw_panel
 POSE_CAPTIONS = ("image", "confidence maps", "affinity maps", "keypoints")
 RESPONSE_CAPTIONS = ("image", "main branch", "fused")
 _PANEL_HEIGHT = 256
-_WEIGHED_IMAGES = 128  # over which channel weights are averaged: they hardly differ from image to image
-UP, DOWN = "#0f766e", "#d97706"  # colours of weights above and below an untrained block's
+_WEIGHED_IMAGES = 128  # for mean channel weights, which differ little between images
+UP, DOWN = "#0f766e", "#d97706"  # colours of weights above and below that of an untrained block
 _INK, _MUTED, _GRID = "#1f2933", "#5b6776", "#e3e7ec"
-_UNTRAINED = 0.5  # a sigmoid of nothing: where the weights start
+_UNTRAINED = 0.5  # weight before training: the sigmoid of 0
 
 
 @dataclasses.dataclass(frozen=True)
 class FusionFindings:
-    """What the report shows of a fusion; panels are uint8 RGB [h, w, 3].
+    """The report's pictures and numbers of a fusion; panels are uint8 RGB [h, w, 3].
 
     Attributes:
-        pose_panels: Of `pose_panels`.
-        response_panels: Of `response_panels`; empty where pooled vectors are fused.
-        channel_weights: Of `lrdnn_tf.model.channel_weights.ChannelWeights`; None without channel parsing.
+        pose_panels: Panels returned by `pose_panels`.
+        response_panels: Panels returned by `response_panels`; empty where pooled vectors are fused.
+        channel_weights: Table returned by `lrdnn_tf.model.channel_weights.ChannelWeights`; None without channel
+            parsing.
     """
 
     pose_panels: list[np.ndarray]
@@ -47,33 +47,31 @@ class FusionFindings:
 
 
 def fusion_findings(
-    model: keras.Model, config: ModelConfig, dataset: Dataset, queries: Sequence[int]
+    model: keras.Model, config: ModelConfig, query: Split, indices: Sequence[int]
 ) -> FusionFindings | None:
-    """Pose maps and responses of these query images, and the channel weights over many; None without a pose branch."""
+    """Pose maps and responses of these queries, and channel weights over many; None without a pose branch."""
     if config.pose_maps == "none":
         return None
-
-    count = dataset.splits["query"].examples
-    spread = np.unique(np.linspace(0, count - 1, min(count, _WEIGHED_IMAGES)).round().astype(int))
-    weights = (
-        ChannelWeights(model, config.pose_maps)(query_pixels(config, dataset, spread)) if config.channel_parse else None
-    )
-    images = query_pixels(config, dataset, queries)
+    weights = None
+    if config.channel_parse:
+        count = min(len(query), _WEIGHED_IMAGES)
+        spread = np.unique(np.linspace(0, len(query) - 1, count).round().astype(int))
+        weights = ChannelWeights(model, config.pose_maps)(_pixels(config, query, spread))
+    images = _pixels(config, query, indices)
     responding = response_panels(model, images) if has_responses(config) else []
     return FusionFindings(pose_panels(model, images), responding, weights)
 
 
-def query_pixels(config: ModelConfig, dataset: Dataset, indices: Sequence[int]) -> np.ndarray:
-    """Query images as a model's input: float32 [B, height, width, 3]."""
-    images = read_images(dataset, "query", indices)
-    return np.stack([decode_image(image, config.height, config.width) for image in images])
+def _pixels(config: ModelConfig, split: Split, indices: Sequence[int]) -> np.ndarray:
+    """Images of a split as a model's input: float32 [B, height, width, 3]."""
+    return np.stack([decode_image(image, config.height, config.width) for image in split.image_files(indices)])
 
 
 def pose_panels(model: keras.Model, images: np.ndarray) -> list[np.ndarray]:
-    """Image, confidence maps, affinity maps and keypoints side by side, as the pose branch sees each image.
+    """Image, confidence maps, affinity maps and keypoints side by side, for each image.
 
     Args:
-        model: Of `lrdnn_tf.model.lrdnn.build_model`, with a pose branch.
+        model: Model returned by `lrdnn_tf.model.lrdnn.build_model`, with a pose branch.
         images: float32 [B, height, width, 3], RGB 0..255.
 
     Returns:
@@ -86,18 +84,18 @@ def pose_panels(model: keras.Model, images: np.ndarray) -> list[np.ndarray]:
 
 
 def has_responses(config: ModelConfig) -> bool:
-    """Whether a model fuses maps, so that it can be asked where its features respond."""
+    """Whether a model fuses maps, so that `responses` can show where its features respond."""
     return config.pose_maps != "none" and config.fuse == "maps"
 
 
 def responses(model: keras.Model, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """How strongly each position of F's grid responds, before and after fusion.
+    """The response of each position of the feature map F, before and after fusion.
 
-    The main branch alone: the length of F's vector at a position. Fused: the length of the outer product of both
-    branches' vectors there, which is the length of what this position adds to the bilinear vector.
+    Before fusion: the length of F's vector at a position. After fusion: the length of the outer product of both
+    branches' vectors there, which this position adds to the bilinear vector.
 
     Args:
-        model: Of `lrdnn_tf.model.lrdnn.build_model`, fusing maps.
+        model: Model returned by `lrdnn_tf.model.lrdnn.build_model`, which fuses maps.
         images: float32 [B, height, width, 3], RGB 0..255.
 
     Returns:
@@ -110,7 +108,7 @@ def responses(model: keras.Model, images: np.ndarray) -> tuple[np.ndarray, np.nd
 
 
 def response_panels(model: keras.Model, images: np.ndarray) -> list[np.ndarray]:
-    """Image, response of the main branch and fused response side by side: uint8 RGB [h, w, 3] for each image."""
+    """Image, response of the main branch and fused response side by side, for each image: uint8 RGB [h, w, 3]."""
     return [
         np.concatenate([_enlarged(image), *(_heat(image, response) for response in pair)], axis=1)
         for image, *pair in zip(images, *responses(model, images), strict=True)
@@ -118,7 +116,7 @@ def response_panels(model: keras.Model, images: np.ndarray) -> list[np.ndarray]:
 
 
 def sheet(panels: Sequence[np.ndarray], captions: Sequence[str], columns: int = 2) -> np.ndarray:
-    """Panels of one size under captions of their parts, a few to a row: uint8 RGB [h, w, 3]."""
+    """Panels of one size in rows of `columns`, under captions of their parts: uint8 RGB [h, w, 3]."""
     height, width, _ = panels[0].shape
     gap = 12
     head = np.full([28, width + gap, 3], 255, np.uint8)
@@ -135,10 +133,13 @@ def sheet(panels: Sequence[np.ndarray], captions: Sequence[str], columns: int = 
 
 
 def channel_weight_chart(weights: pd.DataFrame) -> np.ndarray:
-    """Bars from 0.5, where an untrained block is, to the mean weight of each keypoint and limb: uint8 RGB [h, w, 3].
+    """Bars from 0.5, the weight of an untrained block, to the mean weight of each keypoint and limb.
 
     Args:
-        weights: Of `lrdnn_tf.model.channel_weights.ChannelWeights`.
+        weights: Table returned by `lrdnn_tf.model.channel_weights.ChannelWeights`.
+
+    Returns:
+        uint8 RGB [h, w, 3].
     """
     means = by_name(weights)
     kinds = list(dict.fromkeys(means.index.get_level_values("kind")))
@@ -170,7 +171,7 @@ def _enlarged(image: np.ndarray) -> np.ndarray:
 
 
 def _heat(image: np.ndarray, response: np.ndarray) -> np.ndarray:
-    """The response from its least (blue) to its largest value (red), half transparent over the grey image."""
+    """The response, from its smallest value (blue) to its largest (red), half transparent over the grey image."""
     large = _enlarged(image)
     grey = cv2.cvtColor(cv2.cvtColor(large, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
     share = (response - response.min()) / max(float(np.ptp(response)), 1e-12)

@@ -1,4 +1,4 @@
-"""The report's figures and thumbnails, as data URIs that an HTML page holds inside itself."""
+"""The report's figures and thumbnails, as data URIs for an HTML page without other files."""
 
 import base64
 import io
@@ -13,35 +13,43 @@ from lrdnn_tf.evaluation.ranking import Ranking
 
 _COLOURS = ("#6b7a90", "#d97706", "#0f766e")  # one per phase
 _INK, _MUTED, _GRID, _BLANK = "#1f2933", "#5b6776", "#e3e7ec", "#f1f3f6"
+_LINES = (  # one per ranking
+    {"linestyle": "-", "linewidth": 2},
+    {"linestyle": (0, (4, 2)), "linewidth": 1.4},
+    {"linestyle": (0, (1, 1.5)), "linewidth": 1.4},
+)
 _THUMBNAIL_HEIGHT = 192
 _JPEG_QUALITY = 88
 
 
-def cmc_curves(rankings: Mapping[str, tuple[Ranking, Ranking]]) -> str:
-    """CMC to rank 50 of every phase, without (solid) and with re-ranking (dashed)."""
+def cmc_curves(rankings: Mapping[str, Mapping[str, Ranking]]) -> str:
+    """CMC to rank 50 of every phase, a colour each, and of each of its rankings, a line style each.
+
+    Args:
+        rankings: Rankings of each phase, by phase and by name; every phase has the same names.
+    """
     figure, axes = _figure(6.4, 4.0)
-    for (phase, (plain, reranked)), colour in zip(rankings.items(), _COLOURS, strict=False):
-        places = np.arange(1, len(plain.cmc) + 1)
-        axes.plot(places, 100 * plain.cmc, color=colour, linewidth=2, label=phase)
-        axes.plot(places, 100 * reranked.cmc, color=colour, linewidth=1.4, linestyle=(0, (4, 2)))
-    axes.plot([], [], color=_MUTED, linewidth=1.4, linestyle=(0, (4, 2)), label="re-ranked")
-    axes.set(xlabel="Rank k", ylabel="Queries with a match in the first k (%)", xlim=(1, len(places)))
+    for (phase, named), colour in zip(rankings.items(), _COLOURS, strict=False):
+        for number, (ranking, style) in enumerate(zip(named.values(), _LINES, strict=False)):
+            ranks = np.arange(1, len(ranking.cmc) + 1)
+            axes.plot(ranks, 100 * ranking.cmc, color=colour, label=None if number else phase, **style)
+    for name, style in list(zip(named, _LINES, strict=False))[1:]:
+        axes.plot([], [], color=_MUTED, label=name, **style)
+    axes.set(xlabel="Rank k", ylabel="Queries with a match in the first k (%)", xlim=(1, len(ranks)))
     axes.set_ylim(top=101)
     axes.set_xticks([1, 5, 10, 20, 30, 40, 50])
     axes.legend(frameon=False, loc="lower right", labelcolor=_INK)
     return _png(figure)
 
 
-def precision_histogram(plain: Ranking, reranked: Ranking) -> str:
-    """How average precision spreads over the queries, without and with re-ranking."""
+def precision_histogram(rankings: Mapping[str, Ranking]) -> str:
+    """Distribution of average precision over the queries: the first ranking as bars, the others as outlines."""
     figure, axes = _figure(6.4, 4.0)
     edges = np.linspace(0, 100, 21)
-    for result, style in (
-        (plain, {"color": _COLOURS[2], "alpha": 0.85, "label": "without re-ranking"}),
-        (reranked, {"color": _INK, "histtype": "step", "linewidth": 1.5, "label": "with re-ranking"}),
-    ):
-        values = result.average_precisions[result.match_counts > 0]
-        axes.hist(100 * values, edges, **style)
+    style = {"color": _COLOURS[2], "alpha": 0.85}
+    for name, ranking in rankings.items():
+        axes.hist(100 * ranking.average_precisions[ranking.match_counts > 0], edges, label=name, **style)
+        style = {"color": _INK, "histtype": "step", "linewidth": 1.5}
     axes.set(xlabel="Average precision of a query (%)", ylabel="Queries", xlim=(0, 100))
     axes.yaxis.get_major_locator().set_params(integer=True)
     axes.legend(frameon=False, loc="lower right", bbox_to_anchor=(1, 1), ncols=2, labelcolor=_INK)
@@ -49,7 +57,7 @@ def precision_histogram(plain: Ranking, reranked: Ranking) -> str:
 
 
 def camera_heat_map(pairs: pd.DataFrame) -> str:
-    """mAP of each camera's queries against each other camera's images; pairs without a match are grey."""
+    """mAP of each camera's queries in the images of each other camera; pairs without a match are grey."""
     table = 100 * pairs.pivot(index="query_camera", columns="gallery_camera", values="mAP")
     figure, axes = _figure(1.6 + 0.75 * len(table.columns), 1.2 + 0.55 * len(table.index))
     axes.grid(False)
@@ -68,7 +76,7 @@ def camera_heat_map(pairs: pd.DataFrame) -> str:
 
 
 def thumbnail(image: bytes) -> str:
-    """An image file's bytes (JPEG, PNG) as a JPEG of one height."""
+    """The bytes of an image file (JPEG, PNG) as a JPEG of a fixed height."""
     pixels = cv2.imdecode(np.frombuffer(image, np.uint8), cv2.IMREAD_COLOR)
     height, width = pixels.shape[:2]
     size = (max(1, round(width * _THUMBNAIL_HEIGHT / height)), _THUMBNAIL_HEIGHT)

@@ -1,51 +1,42 @@
-"""Better queries from the same model: several photos of the person asked for, or what a first search finds."""
+"""Better queries from the same model: pooled with more images of the person, or with the results of a first search."""
 
 import numpy as np
 
 from lrdnn_base.errors import InputError
 from lrdnn_tf.data.dataset import DISTRACTOR
 from lrdnn_tf.evaluation import ranking
+from lrdnn_tf.evaluation.protocol import Labels
 
 POOLINGS = {"average": np.mean, "max": np.max}
 
 
 def pool_queries(
-    query: np.ndarray,
-    gallery: np.ndarray,
-    query_ids: np.ndarray,
-    gallery_ids: np.ndarray,
-    query_cameras: np.ndarray,
-    gallery_cameras: np.ndarray,
-    pooling: str = "average",
+    query: np.ndarray, gallery: np.ndarray, query_labels: Labels, gallery_labels: Labels, pooling: str = "average"
 ) -> np.ndarray:
     """Multi-query: every query pooled with all other images of its identity from its own camera.
 
-    The multi-query setting of Market-1501 (Zheng et al., ICCV 2015), with average or max pooling. Its makers pool
-    the hand-drawn boxes of a folder `gt_bbox`. A converted dataset has the same people in the same cameras among its
+    The multi-query setting of Market-1501 (Zheng et al., ICCV 2015), with average or max pooling. Its authors pool the
+    hand-drawn boxes of a folder `gt_bbox`. A converted dataset has the same people in the same cameras among its
     queries (on Market-1501 one image of each, which alone would change nothing) and in its gallery, where the protocol
-    ignores them for that very query: pooling them gives away none of the images that it is to find.
+    ignores them for that query: pooling them reveals none of the images that the query is to find.
 
     Args:
-        query, gallery: [queries, D] and [images, D] descriptors, scaled to length 1 here. Whoever has descriptors
-            of `gt_bbox` gives those and their labels in the place of the gallery.
-        query_ids, gallery_ids: Integer identities; 0 and below are nobody in particular and stay as they are.
-        query_cameras, gallery_cameras: Integer cameras.
-        pooling: "average"; or "max", which is made for descriptors without negative numbers.
+        query, gallery: [queries, D] and [images, D] descriptors, normalized here. Descriptors of `gt_bbox` and their
+            labels can be given instead of the gallery's.
+        query_labels, gallery_labels: Their identities and cameras; queries of identity 0 or below are not pooled.
+        pooling: "average"; or "max", which is meant for descriptors without negative numbers.
 
     Returns:
-        float32 [queries, D], not scaled again.
+        float32 [queries, D], not normalized again.
 
     Raises:
-        InputError: As `ranking.rank`, or another pooling.
+        InputError: As for `ranking.rank`, or the pooling is unknown.
     """
     if pooling not in POOLINGS:
         raise InputError(f"pooling={pooling!r}: expected {' or '.join(POOLINGS)}")
-    query, gallery, *labels = ranking.checked_inputs(
-        query, gallery, query_ids, gallery_ids, query_cameras, gallery_cameras
-    )
-    query_ids, gallery_ids, query_cameras, gallery_cameras = labels
-    people = np.concatenate([query_ids, gallery_ids])
-    cameras = np.concatenate([query_cameras, gallery_cameras])
+    query, gallery = ranking.checked_descriptors(query, gallery, query_labels, gallery_labels)
+    people = np.concatenate([query_labels.identities, gallery_labels.identities])
+    cameras = np.concatenate([query_labels.cameras, gallery_labels.cameras])
     order = np.lexsort((cameras, people))
     changes = np.flatnonzero(np.diff(people[order]).astype(bool) | np.diff(cameras[order]).astype(bool)) + 1
     pooled = query.copy()
@@ -59,17 +50,17 @@ def pool_queries(
 def expand_queries(query: np.ndarray, gallery: np.ndarray, count: int) -> np.ndarray:
     """Average query expansion (Chum et al., ICCV 2007): the mean of every query and the images nearest to it.
 
-    No label is looked at: images that the protocol ignores may be among the nearest, as in a real search.
+    Labels are not used: images that the protocol ignores may be among the nearest, as in a real search.
 
     Args:
-        query, gallery: [queries, D] and [images, D] descriptors, scaled to length 1 here.
-        count: How many of the nearest, the lower index first among equals.
+        query, gallery: [queries, D] and [images, D] descriptors, normalized here.
+        count: Number of nearest images; among equally near ones, the lower index first.
 
     Returns:
-        float32 [queries, D], not scaled again.
+        float32 [queries, D], not normalized again.
 
     Raises:
-        InputError: Bad descriptors, or a count that the gallery does not have.
+        InputError: The descriptors cannot be used, or count is not between 1 and the size of the gallery.
     """
     images = ranking.normalized_stack(query, gallery)
     check_expansion(len(gallery), count)
@@ -84,6 +75,6 @@ def expand_queries(query: np.ndarray, gallery: np.ndarray, count: int) -> np.nda
 
 
 def check_expansion(gallery_images: int, count: int) -> None:
-    """Raises an InputError when a gallery of this size does not have so many images to expand a query with."""
+    """Raises an InputError when a query cannot be averaged with so many images of a gallery of this size."""
     if not 1 <= count <= gallery_images:
         raise InputError(f"query_expansion={count}: expected 1 to the {gallery_images} images of the gallery")

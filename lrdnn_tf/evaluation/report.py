@@ -9,17 +9,17 @@ from collections.abc import Sequence
 from typing import Any
 
 import jinja2
-import numpy as np
 import pandas as pd
 
 from lrdnn_base.errors import InputError
+from lrdnn_base.files import write_json, write_text
 from lrdnn_tf.config import ModelConfig
 from lrdnn_tf.data.dataset import Dataset
-from lrdnn_tf.data.pipeline import read_images
+from lrdnn_tf.data.split import Split
 from lrdnn_tf.evaluation import fusion_pictures, pictures
-from lrdnn_tf.evaluation.attributes import mean_accuracy
+from lrdnn_tf.evaluation.attributes import mean_score
 from lrdnn_tf.evaluation.ranking import Ranking
-from lrdnn_tf.evaluation.results import PhaseResult, RankedList, Settings
+from lrdnn_tf.evaluation.results import COSINE, RERANKED, PhaseResult, Settings
 from lrdnn_tf.model.channel_weights import by_name
 
 PAGE, TABLES, SUMMARY = "index.html", "tables.csv", "summary.json"
@@ -48,34 +48,29 @@ _SHOWN_RANKS = (1, 5, 10, 20)
 def summarize(
     results: Sequence[PhaseResult], dataset: Dataset, settings: Settings, command: str, seconds: float
 ) -> dict:
-    """The content of summary.json: every rate is a share of 1.
+    """The content of summary.json; every rate is between 0 and 1, and null where it was not measured.
 
     Args:
-        results: One per phase, of the same dataset.
-        dataset: What they were measured on.
-        settings: How they were measured.
-        command: What made the report.
-        seconds: How long it took.
+        results: One per phase, on the same dataset.
+        dataset: The dataset.
+        settings: How descriptors were computed and compared.
+        command: The command line that started the evaluation.
+        seconds: Duration of the evaluation.
     """
     return {
         "dataset": dataset.name,
         "phases": {result.phase: _phase_summary(result) for result in results},
-        "chance_rank1": results[0].ranking.chance_rank1,
+        "chance_rank1": results[0].by_cosine.chance_rank1,
         "settings": dataclasses.asdict(settings),
         "command": command,
         "seconds": round(seconds, 1),
     }
 
 
-def write_report(
-    report_dir: str | os.PathLike,
-    results: Sequence[PhaseResult],
-    dataset: Dataset,
-    query_labels: pd.DataFrame,
-    gallery_labels: pd.DataFrame,
-    summary: dict,
-) -> pathlib.Path:
-    """Writes the report; summary.json comes last, so that a folder that has one holds a whole report.
+def write_report(report_dir: str | os.PathLike, page: str, table: pd.DataFrame, summary: dict) -> pathlib.Path:
+    """Writes the results of `render_page`, `long_table` and `summarize` as the files of a report.
+
+    summary.json comes last, so that a folder that has one holds a complete report.
 
     Returns:
         The path of index.html.
@@ -84,19 +79,12 @@ def write_report(
         InputError: The folder cannot be written.
     """
     folder = pathlib.Path(report_dir)
-    page = render_page(results, dataset, query_labels, gallery_labels, summary)
-    files = {
-        PAGE: page,
-        TABLES: long_table(results).to_csv(index=False),
-        SUMMARY: json.dumps(summary, indent=2, allow_nan=False) + "\n",
-    }
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for name, content in files.items():
-            (folder / f".{name}.part").write_text(content, encoding="utf-8")
         (folder / SUMMARY).unlink(missing_ok=True)
-        for name in files:
-            os.replace(folder / f".{name}.part", folder / name)
+        write_text(folder / PAGE, page)
+        write_text(folder / TABLES, table.to_csv(index=False))
+        write_json(folder / SUMMARY, summary)
     except OSError as error:
         raise InputError(f"{folder}: cannot write the report ({error.strerror}); try another --report_dir") from error
     return folder / PAGE
@@ -115,16 +103,17 @@ def method_name(config: ModelConfig) -> str:
 
 
 def long_table(results: Sequence[PhaseResult]) -> pd.DataFrame:
-    """Every number of the report, one a line: phase, table, item, metric, value."""
+    """Every number of the report, one per row: phase, table, item, metric, value."""
     rows = []
 
     def add(phase: str, table: str, item: str, metrics: dict[str, float]) -> None:
         rows.extend((phase, table, item, metric, value) for metric, value in metrics.items())
 
     for result in results:
-        for name, ranking in (("retrieval", result.ranking), ("retrieval re-ranked", result.reranked)):
-            cmc = {f"rank{place}": value for place, value in enumerate(ranking.cmc, 1)}
-            add(result.phase, name, "", _rates(ranking) | cmc)
+        for name, ranking in result.rankings.items():
+            table = "retrieval" if name == COSINE else f"retrieval {name}"
+            cmc = {f"rank{rank}": value for rank, value in enumerate(ranking.cmc, 1)}
+            add(result.phase, table, "", _rates(ranking) | cmc)
         for row in result.camera_pairs.itertuples():
             item = f"camera {row.query_camera} to {row.gallery_camera}"
             add(result.phase, "cameras", item, {"queries": row.queries, "rank1": row.rank1, "mAP": row.mAP})
@@ -133,14 +122,8 @@ def long_table(results: Sequence[PhaseResult]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["phase", "table", "item", "metric", "value"])
 
 
-def render_page(
-    results: Sequence[PhaseResult],
-    dataset: Dataset,
-    query_labels: pd.DataFrame,
-    gallery_labels: pd.DataFrame,
-    summary: dict,
-) -> str:
-    """index.html as a string: all pictures inside, nothing fetched from anywhere."""
+def render_page(results: Sequence[PhaseResult], dataset: Dataset, query: Split, gallery: Split, summary: dict) -> str:
+    """index.html as a string: all pictures are inside it, and nothing is fetched."""
     last = results[-1]
     templates = jinja2.Environment(
         loader=jinja2.FileSystemLoader(pathlib.Path(__file__).parent),
@@ -149,39 +132,36 @@ def render_page(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    templates.filters |= {"percent": _percent, "count": "{:,}".format}
+    templates.filters |= {
+        "percent": _percent,
+        "count": "{:,}".format,
+        "picture": pictures.picture,
+        "thumbnail": pictures.thumbnail,
+        "chart": fusion_pictures.channel_weight_chart,
+    }
     return templates.get_template("report.html").render(
         summary=summary,
         dataset=dataset,
-        cameras=sorted({*query_labels["camera"], *gallery_labels["camera"]}),
+        cameras=sorted({*query.labels["camera"], *gallery.labels["camera"]}),
         ranks=_SHOWN_RANKS,
         best_of=_best_values(results),
         results=results,
-        last=last,
-        changed_queries=_changed_queries(summary["settings"]),
-        cmc_curves=pictures.cmc_curves({result.phase: (result.ranking, result.reranked) for result in results}),
-        precision_histogram=pictures.precision_histogram(last.ranking, last.reranked),
+        suffixes={name: _suffix(name) for name in last.rankings},
+        cmc_curves=pictures.cmc_curves({result.phase: result.rankings for result in results}),
+        precision_histogram=pictures.precision_histogram(last.rankings),
         camera_heat_map=pictures.camera_heat_map(last.camera_pairs),
-        ranked_lists=_ranked_lists(last, dataset, query_labels, gallery_labels),
-        fusions={result.phase: _fusion(result) for result in results if result.fusion},
-        attribute_rows=_attribute_rows(results),
-        paper_rows=_paper_rows(results),
+        query=query,
+        gallery=gallery,
+        attributes={result.phase: result.attributes for result in results if result.attributes is not None},
+        paper=PAPER,
+        measured={method_name(result.config): result.by_cosine for result in results},
         configs={result.phase: json.dumps(result.origin, indent=2) for result in results},
     )
 
 
-def _changed_queries(settings: dict) -> list[str]:
-    """Sentences about what was done to the queries' descriptors."""
-    sentences = []
-    if settings["multi_query"] != "none":
-        sentences.append(
-            f"Multi-query: each query is pooled ({settings['multi_query']}) with all images of its person from its own "
-            "camera."
-        )
-    if count := settings["query_expansion"]:
-        images = "image" if count == 1 else f"{count} images"
-        sentences.append(f"Query expansion: each query is averaged with the {images} nearest to it.")
-    return sentences
+def _suffix(ranking: str) -> str:
+    """Ending of a ranking's keys in summary.json: "" for cosine, "_reranked" for re-ranked."""
+    return "" if ranking == COSINE else "_" + ranking.replace("-", "")
 
 
 def _rates(ranking: Ranking) -> dict[str, float]:
@@ -190,28 +170,17 @@ def _rates(ranking: Ranking) -> dict[str, float]:
 
 def _phase_summary(result: PhaseResult) -> dict[str, Any]:
     summary: dict[str, Any] = {"method": method_name(result.config)}
-    for suffix, ranking in (("", result.ranking), ("_reranked", result.reranked)):
-        rates = {f"rank{place}": float(ranking.cmc[place - 1]) for place in _SHOWN_RANKS} | _rates(ranking)
-        summary |= {name + suffix: value for name, value in rates.items()}
-    scored = result.attributes
+    for name, ranking in result.rankings.items():
+        rates = {f"rank{rank}": float(ranking.cmc[rank - 1]) for rank in _SHOWN_RANKS} | _rates(ranking)
+        summary |= {metric + _suffix(name): value for metric, value in rates.items()}
+    if RERANKED not in result.rankings:
+        summary |= {metric + _suffix(RERANKED): None for metric in rates}
     return summary | {
         "channel_weights": _channel_weights(result),
-        "queries": result.ranking.queries,
-        "queries_left_out": result.ranking.queries_left_out,
-        "mean_attribute_accuracy": None if scored is None else _number_or_none(mean_accuracy(scored)),
-        "mean_attribute_balanced_accuracy": None
-        if scored is None
-        else _number_or_none(float(scored["balanced_accuracy"].mean())),
-    }
-
-
-def _fusion(result: PhaseResult) -> dict[str, Any]:
-    """The pictures of a fusion as data URIs; no chart without channel parsing."""
-    weights = result.fusion.channel_weights
-    return {
-        "poses": [pictures.picture(panel) for panel in result.fusion.pose_panels],
-        "responses": [pictures.picture(panel) for panel in result.fusion.response_panels],
-        "chart": None if weights is None else pictures.picture(fusion_pictures.channel_weight_chart(weights)),
+        "queries": result.by_cosine.queries,
+        "queries_left_out": result.by_cosine.queries_left_out,
+        "mean_attribute_accuracy": mean_score(result.attributes, "accuracy"),
+        "mean_attribute_balanced_accuracy": mean_score(result.attributes, "balanced_accuracy"),
     }
 
 
@@ -226,70 +195,13 @@ def _channel_weights(result: PhaseResult) -> dict[str, dict[str, float]] | None:
     }
 
 
-def _number_or_none(value: float) -> float | None:
-    return None if math.isnan(value) else value
-
-
 def _percent(value: float | None) -> str:
     return "–" if value is None or math.isnan(value) else f"{100 * value:.1f}"
 
 
 def _best_values(results: Sequence[PhaseResult]) -> dict[str, float]:
-    """The highest of each column of the headline table, which is set in bold; none where there is one phase."""
+    """The highest value of each column of the main table, which is set in bold; none when there is one phase."""
     if len(results) == 1:
         return {}
     columns = pd.DataFrame([_phase_summary(result) for result in results]).select_dtypes("number")
     return columns.max().to_dict()
-
-
-def _ranked_lists(
-    result: PhaseResult, dataset: Dataset, query_labels: pd.DataFrame, gallery_labels: pd.DataFrame
-) -> dict[str, list[dict]]:
-    """The best and worst queries with their nearest gallery images, as pictures and captions."""
-    lists = [*result.best, *result.worst]
-    found = np.unique(np.concatenate([ranked.gallery for ranked in lists]))
-    queries = read_images(dataset, "query", [ranked.query for ranked in lists])
-    gallery = dict(zip(found, read_images(dataset, "gallery", found), strict=True))
-
-    def person(labels: pd.DataFrame, index: int, image: bytes) -> dict:
-        row = labels.iloc[index]
-        return {
-            "picture": pictures.thumbnail(image),
-            "identity": int(row["identity"]),
-            "camera": int(row["camera"]),
-            "path": row["path"],
-        }
-
-    def shown(ranked: RankedList, image: bytes) -> dict:
-        return {
-            "query": person(query_labels, ranked.query, image),
-            "average_precision": result.ranking.average_precisions[ranked.query],
-            "first_match": result.ranking.first_matches[ranked.query],
-            "matches": result.ranking.match_counts[ranked.query],
-            "found": [person(gallery_labels, index, gallery[index]) for index in ranked.gallery],
-        }
-
-    rows = [shown(ranked, image) for ranked, image in zip(lists, queries, strict=True)]
-    return {"Best queries": rows[: len(result.best)], "Worst queries": rows[len(result.best) :]}
-
-
-def _attribute_rows(results: Sequence[PhaseResult]) -> list[dict]:
-    """A row per task, with the scores of every phase that has attribute heads."""
-    scored = {result.phase: result.attributes.set_index("task") for result in results if result.attributes is not None}
-    if not scored:
-        return []
-    tasks = next(iter(scored.values()))
-    return [
-        {"task": task, "classes": int(row["classes"]), "images": int(row["images"]), "most_common": row["most_common"]}
-        | {"phases": {phase: table.loc[task] for phase, table in scored.items() if task in table.index}}
-        for task, row in tasks.iterrows()
-    ]
-
-
-def _paper_rows(results: Sequence[PhaseResult]) -> list[dict]:
-    ours = {method_name(result.config): result for result in results}
-    methods = [*PAPER["market1501"], *(name for name in ours if name not in PAPER["market1501"])]
-    return [
-        {"method": name, "ours": ours.get(name)} | {dataset: rows.get(name) for dataset, rows in PAPER.items()}
-        for name in methods
-    ]

@@ -1,7 +1,7 @@
 """k-reciprocal re-ranking (Zhong et al., CVPR 2017) in memory that grows with the images, not with their square.
 
-Everything the method compares is sparse: an image has some twenty neighbours. Only distances are dense, and
-those are made by blocks of rows and forgotten.
+The sets and vectors of the method are sparse, since an image has about twenty neighbours. Only distances are dense;
+they are computed in blocks of rows, which are not kept.
 """
 
 from collections.abc import Iterator
@@ -13,30 +13,33 @@ from tqdm import tqdm
 from lrdnn_base.errors import InputError
 from lrdnn_tf.evaluation import ranking
 
-_TILE, _TILES = 1024, 4  # images by images whose distances are looked at together; how many such are made together
+_TILE = 1024  # images per side of a square tile of distances
+_TILES = 4  # tiles that are computed by one matrix product
 
 
 def rerank(
     query: np.ndarray, gallery: np.ndarray, k1: int = 20, k2: int = 6, lambda_value: float = 0.3
 ) -> Iterator[np.ndarray]:
-    """Re-ranked distances, by blocks of queries, as `ranking.rank_distances` takes them.
+    """Re-ranked distances, in blocks of queries, as `ranking.rank_distances` takes them.
 
-    The distance of the paper, (1 - lambda) Jaccard + lambda original, in its authors' formulation: the original
-    distance is the squared Euclidean one of L2-normalized descriptors, each image's divided by its largest to
-    any query or gallery image; the k1 nearest are counted beside the image itself; the sets of reciprocal neighbours
-    are expanded by those at half k1 that share more than two thirds; vectors are averaged over the k2 nearest.
+    The distance of the paper, (1 - lambda) Jaccard + lambda original, as in its authors' implementation: the original
+    distance is the squared Euclidean distance of L2-normalized descriptors, divided by the image's largest distance to
+    any query or gallery image; the neighbours of an image are itself and its k1 nearest; its set of
+    reciprocal neighbours is expanded by those sets of its members, for k1 / 2, of which it shares more than two thirds;
+    vectors are averaged over the k2 nearest, the image itself included.
 
     Args:
         query, gallery: [queries, D] and [images, D] descriptors, normalized here.
-        k1: Neighbours that are tried for reciprocity.
-        k2: Neighbours over which the vectors are averaged; 1 leaves them as they are.
-        lambda_value: Share of the original distance, 0 to 1.
+        k1: Number of nearest neighbours that are tested for reciprocity.
+        k2: Number of nearest neighbours over which the vectors are averaged; 1 for no averaging.
+        lambda_value: Weight of the original distance, 0 to 1.
 
     Returns:
         An iterator over float32 [some queries, images], in the order of the queries.
 
     Raises:
-        InputError: Bad descriptors, or k1, k2 or lambda_value out of range; raised at once, not on iteration.
+        InputError: The descriptors cannot be used, or k1, k2 or lambda_value is out of range; raised by the call, not
+            during iteration.
     """
     images = ranking.normalized_stack(query, gallery)
     check_settings(len(gallery), k1, k2, lambda_value)
@@ -44,7 +47,7 @@ def rerank(
 
 
 def check_settings(gallery_images: int, k1: int, k2: int, lambda_value: float) -> None:
-    """Raises an InputError that names what does not fit a gallery of this size."""
+    """Raises an InputError that names the parameter that is out of range for a gallery of this size."""
     if not 1 <= k1 <= gallery_images:
         most = f"the {gallery_images} images of the gallery"
         raise InputError(f"k1={k1}: expected 1 to {most}; try k1={max(1, gallery_images // 2)}")
@@ -65,23 +68,24 @@ def _distances(images: np.ndarray, queries: int, k1: int, k2: int, lambda_value:
         block = slice(start, start + len(cosines))
         original = np.maximum(2 + 2 * cosines, 0) / largest[block, None]
         overlap = _overlap(vectors[block], gallery_vectors)
-        jaccard = 1 - overlap / (2 - overlap)  # vectors add up to 1, so the sum of the maxima is 2 - overlap
+        jaccard = 1 - overlap / (2 - overlap)  # a vector's sum is 1, so the sum of the maxima is 2 - overlap
         yield (1 - lambda_value) * jaccard + lambda_value * original
         start = block.stop
 
 
 def _neighbours(images: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """The nearest images of every image, and the largest squared distance that it has to any.
+    """The nearest images of every image, and its largest squared distance to any image.
 
-    The matrix of distances is symmetric: only tiles on and above its diagonal are made, each serves rows and columns.
+    The matrix of distances is symmetric: only tiles on and above its diagonal are computed, and each is used for its
+    rows and its columns.
 
     Returns:
-        int32 [images, count], the image itself, then nearest first, the lower index first among equals;
+        int32 [images, count], the image itself, then nearest first; among equally near ones, the lower index first;
         float32 [images].
     """
     total = len(images)
     nearest = np.zeros((total, count), np.int32)
-    distances = np.full((total, count), np.inf, np.float32)  # of those in `nearest`: -cosines
+    distances = np.full((total, count), np.inf, np.float32)  # negative cosines of the images in `nearest`
     farthest = np.full(total, -np.inf, np.float32)
     for start, other, tile in _tiles(images):
         rows, columns = slice(start, start + len(tile)), slice(other, other + tile.shape[1])
@@ -93,13 +97,13 @@ def _neighbours(images: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]
             _keep_nearest(nearest[columns], distances[columns], tile, start, axis=1)
         _keep_nearest(nearest[rows], distances[rows], tile, other, axis=0)
     largest = 2 + 2 * farthest
-    return nearest, np.where(largest > 0, largest, 1)  # 0: all images alike
+    return nearest, np.where(largest > 0, largest, 1)  # 0 when all images are equal
 
 
 def _tiles(images: np.ndarray) -> Iterator[tuple[int, int, np.ndarray]]:
-    """-cosines of [some images, some images] on and above the diagonal: first row, first column, float32 tile.
+    """Tiles on and above the diagonal of the matrix of negative cosines: first row, first column, float32 tile.
 
-    Several tiles are multiplied at once, for few large products are faster; each is small enough for a cache.
+    Several tiles come from one product, since few large products are faster; one tile fits into a cache.
     """
     total = len(images)
     jobs = [(start, other) for start in range(0, total, _TILE) for other in range(start, total, _TILES * _TILE)]
@@ -110,16 +114,16 @@ def _tiles(images: np.ndarray) -> Iterator[tuple[int, int, np.ndarray]]:
 
 
 def _keep_nearest(nearest: np.ndarray, distances: np.ndarray, tile: np.ndarray, first: int, axis: int) -> None:
-    """Puts further images into the lists of the nearest where they are nearer than the last one there.
+    """Inserts further images into the lists of the nearest where they are nearer than the last entry.
 
     Args:
-        nearest, distances: [lists, count], the lists so far, nearest first; written.
-        tile: Distances; its rows (axis 0) or columns (axis 1) are those that have the lists.
-        first: Number of the first image along the other axis; all of these come after those in the lists.
-        axis: Which.
+        nearest, distances: [lists, count], the lists so far, nearest first; modified in place.
+        tile: Distances; the lists belong to its rows (axis 0) or its columns (axis 1).
+        first: Index of the first image along the other axis, larger than every index in the lists.
+        axis: 0 or 1, the axis of the lists.
     """
     count = distances.shape[1]
-    if np.isinf(distances[0, -1]) and tile.shape[1 - axis] >= count:  # nothing there yet to compare with
+    if np.isinf(distances[0, -1]) and tile.shape[1 - axis] >= count:  # the lists are still empty
         limits = np.partition(tile, count - 1, axis=1 - axis).take(count - 1, axis=1 - axis)
     else:
         limits = np.nextafter(distances[:, -1], -np.inf, dtype=np.float32)
@@ -129,12 +133,12 @@ def _keep_nearest(nearest: np.ndarray, distances: np.ndarray, tile: np.ndarray, 
     changed, starts, found = np.unique(row, return_index=True, return_counts=True)
     if not len(changed):
         return
-    # All candidates of a list side by side: the list so far, then the new ones; what is left of the width is infinite.
-    place = np.repeat(np.arange(len(changed)), found), count + np.arange(len(row)) - np.repeat(starts, found)
+    # All candidates of a list in one row: the list so far, then the new ones; the rest of the row is infinite.
+    position = np.repeat(np.arange(len(changed)), found), count + np.arange(len(row)) - np.repeat(starts, found)
     width = count + found.max()
     values, images = np.full((len(changed), width), np.inf, np.float32), np.zeros((len(changed), width), np.int32)
     values[:, :count], images[:, :count] = distances[changed], nearest[changed]
-    values[place], images[place] = new, first + other
+    values[position], images[position] = new, first + other
     order = np.argsort(values, axis=1, kind="stable")[:, :count]
     distances[changed] = np.take_along_axis(values, order, axis=1)
     nearest[changed] = np.take_along_axis(images, order, axis=1)
@@ -148,16 +152,16 @@ def _pattern(neighbours: np.ndarray) -> sp.csr_array:
 
 
 def _reciprocal(neighbours: np.ndarray) -> sp.csr_array:
-    """Pairs of images that are among each other's neighbours."""
+    """Pairs of images each of which is among the other's neighbours."""
     pattern = _pattern(neighbours)
     return (pattern * pattern.T).tocsr()
 
 
 def _reciprocal_vectors(images: np.ndarray, neighbours: np.ndarray, largest: np.ndarray) -> sp.csr_array:
-    """Equations 5 to 7 of the paper: the expanded reciprocal sets, weighted by exp(-distance), rows adding up to 1."""
+    """Equations 5 to 7 of the paper: the expanded reciprocal sets, weighted by exp(-distance); each row sums to 1."""
     k1 = neighbours.shape[1] - 1
     full, half = _reciprocal(neighbours), _reciprocal(neighbours[:, : round(k1 / 2) + 1])
-    shared = ((full @ half.T) * full).tocoo()  # at (image, candidate): members of the candidate's set that it shares
+    shared = ((full @ half.T) * full).tocoo()  # at (image, candidate): number of common members
     joins = 3 * shared.data > 2 * half.sum(axis=1)[shared.col]
     joined = sp.csr_array((shared.data[joins], (shared.row[joins], shared.col[joins])), shape=full.shape)
     vectors = (full + joined @ half).tocsr()

@@ -1,160 +1,177 @@
-"""Everything that is measured of one trained phase."""
+"""All measurements of one trained phase."""
 
 import dataclasses
 import os
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+from absl import logging
 
 from lrdnn_base.errors import InputError
+from lrdnn_base.options import check_options, option
 from lrdnn_tf import runs
 from lrdnn_tf.config import ModelConfig
 from lrdnn_tf.data.dataset import Dataset
+from lrdnn_tf.data.split import Split
 from lrdnn_tf.evaluation import ranking
 from lrdnn_tf.evaluation.attributes import attribute_table
-from lrdnn_tf.evaluation.descriptors import describe
+from lrdnn_tf.evaluation.descriptors import describe, ranking_labels
 from lrdnn_tf.evaluation.fusion_pictures import FusionFindings, fusion_findings
+from lrdnn_tf.evaluation.protocol import Labels, apply_protocol
 from lrdnn_tf.evaluation.queries import POOLINGS, check_expansion, expand_queries, pool_queries
 from lrdnn_tf.evaluation.ranking import Ranking
 from lrdnn_tf.evaluation.reranking import check_settings, rerank
 
+COSINE, RERANKED = "cosine", "re-ranked"  # names of rankings; there is always one by cosine
 _LISTS = 5  # best queries shown, and worst
 _LIST_LENGTH = 10
 
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """How descriptors are made and compared.
+    """How descriptors are computed and compared; an InputError names the first setting that is out of range."""
 
-    Attributes:
-        flip: Whether descriptors are averaged over an image and its mirror image.
-        multi_query: "none", "average" or "max", see `queries.pool_queries`.
-        query_expansion: Images of `queries.expand_queries`, 0 for none; after multi-query pooling.
-        k1, k2, lambda_value: Of re-ranking, see `reranking.rerank`.
-    """
+    flip: bool = option(False, "Average every descriptor with that of the mirror image.")
+    multi_query: str = option(
+        "none", "Pool each query with all images of its person in its camera.", choices=("none", *POOLINGS)
+    )
+    query_expansion: int = option(0, "Average each query with so many of the images nearest to it.", at_least=0)
+    rerank: bool = option(True, "Also rank by k-reciprocal re-ranking.")
+    k1: int = option(20, "Re-ranking: number of nearest neighbours that are tested for reciprocity.", at_least=1)
+    k2: int = option(6, "Re-ranking: number of nearest neighbours that a vector is averaged over.", at_least=1)
+    lambda_value: float = option(0.3, "Re-ranking: weight of the original distance.", at_least=0, at_most=1)
 
-    flip: bool = False
-    multi_query: str = "none"
-    query_expansion: int = 0
-    k1: int = 20
-    k2: int = 6
-    lambda_value: float = 0.3
-
-    def check(self, gallery_images: int) -> None:
-        """Raises an InputError that names what does not fit a gallery of this size."""
-        if self.multi_query not in ("none", *POOLINGS):
-            raise InputError(f"multi_query={self.multi_query!r}: expected none, {' or '.join(POOLINGS)}")
-        if self.query_expansion != 0:
-            check_expansion(gallery_images, self.query_expansion)
-        check_settings(gallery_images, self.k1, self.k2, self.lambda_value)
+    def __post_init__(self):
+        check_options(self)
 
 
 DEFAULTS = Settings()
 
 
 @dataclasses.dataclass(frozen=True)
-class RankedList:
-    """A query and the gallery images that are nearest to it, as record numbers of their splits."""
-
-    query: int
-    gallery: np.ndarray
-
-
-@dataclasses.dataclass(frozen=True)
 class PhaseResult:
-    """What the report shows of a phase.
+    """The report's measurements of a phase.
 
     Attributes:
         phase: "identity", "attributes" or "fusion".
-        config: Its model.
+        config: Config of its model.
         origin: Its config.json: model, training, dataset, command.
-        ranking, reranked: Without and with re-ranking.
-        attributes: Of `attribute_table`; None when the model has no head for the dataset's tasks.
-        camera_pairs: Of `ranking.rank_with_camera_pairs`.
-        best, worst: The queries with the highest and lowest average precision, of one identity each.
-        fusion: Of `fusion_findings`; None without a pose branch.
+        rankings: By name: COSINE, and RERANKED unless the settings leave it out.
+        attributes: Table returned by `attribute_table`; None when the model has no head for the dataset's tasks.
+        camera_pairs: Table returned by `ranking.rank_with_camera_pairs`, by cosine.
+        best, worst: Queries with the highest and the lowest average precision by cosine, one of each identity, each
+            with the gallery images nearest to it, as record indices.
+        fusion: Findings returned by `fusion_findings`; None without a pose branch.
     """
 
     phase: str
     config: ModelConfig
     origin: dict
-    ranking: Ranking
-    reranked: Ranking
+    rankings: dict[str, Ranking]
     attributes: pd.DataFrame | None
     camera_pairs: pd.DataFrame
-    best: list[RankedList]
-    worst: list[RankedList]
+    best: dict[int, np.ndarray]
+    worst: dict[int, np.ndarray]
     fusion: FusionFindings | None
+
+    @property
+    def by_cosine(self) -> Ranking:
+        """The ranking by cosine."""
+        return self.rankings[COSINE]
+
+
+class _Inputs(NamedTuple):
+    """The arguments of `ranking.rank`."""
+
+    query: np.ndarray
+    gallery: np.ndarray
+    query_labels: Labels
+    gallery_labels: Labels
 
 
 def evaluate_phase(
     run_dir: str | os.PathLike,
     phase: str,
     dataset: Dataset,
-    query_labels: pd.DataFrame,
-    gallery_labels: pd.DataFrame,
+    query: Split,
+    gallery: Split,
     batch_size: int = 64,
     settings: Settings = DEFAULTS,
 ) -> PhaseResult:
     """Measures a trained phase on the query and gallery splits of a dataset.
 
     Raises:
-        InputError: The phase is missing, a split cannot be ranked, or the settings do not fit it; labels and settings
-            are checked first of all.
+        InputError: The phase is missing, the splits cannot be ranked, or the settings do not fit them; labels and
+            settings are checked before the model is loaded.
     """
-    labels = _labels(query_labels, gallery_labels)
-    try:
-        ranking.check_labels(**labels)
-        settings.check(len(gallery_labels))
-    except InputError as error:
-        raise InputError(f"{dataset.path}: {error}") from error
+    settings = check_splits(dataset, query, gallery, settings)
     model, config = runs.load_model(run_dir, phase)
     print(f"evaluating the {phase} phase")
     try:
-        query = describe(model, dataset, "query", batch_size, settings.flip)
-        gallery = describe(model, dataset, "gallery", batch_size, settings.flip)
-        inputs = _improve_queries({"query": query.embeddings, "gallery": gallery.embeddings} | labels, settings)
-        plain, camera_pairs = ranking.rank_with_camera_pairs(**inputs)
-        blocks = rerank(inputs["query"], inputs["gallery"], settings.k1, settings.k2, settings.lambda_value)
-        reranked = ranking.rank_distances(blocks, **labels)
-        best, worst = _extreme_queries(plain, query_labels["identity"].to_numpy())
+        descriptions = [describe(model, split, batch_size, settings.flip) for split in (query, gallery)]
+        embeddings = [description.embeddings for description in descriptions]
+        inputs = _improve_queries(_Inputs(*embeddings, ranking_labels(query), ranking_labels(gallery)), settings)
+        rankings, camera_pairs = _rank(inputs, settings)
+        best, worst = _extreme_queries(rankings[COSINE], inputs.query_labels.identities)
         tasks = [task for task in config.attributes if task in dataset.attributes]
+        predictions = descriptions[1].predictions()
         return PhaseResult(
             phase=phase,
             config=config,
             origin=runs.read_config(run_dir, phase),
-            ranking=plain,
-            reranked=reranked,
-            attributes=attribute_table(tasks, gallery_labels, gallery.predictions()) if tasks else None,
+            rankings=rankings,
+            attributes=attribute_table(tasks, gallery.labels, predictions) if tasks else None,
             camera_pairs=camera_pairs,
-            best=_ranked_lists(best, inputs),
-            worst=_ranked_lists(worst, inputs),
-            fusion=fusion_findings(model, config, dataset, [*best[:3], *worst[:3]]),
+            best=_nearest(best, inputs),
+            worst=_nearest(worst, inputs),
+            fusion=fusion_findings(model, config, query, [*best[:3], *worst[:3]]),
         )
     except InputError as error:
         raise InputError(f"{phase} phase on {dataset.path}: {error}") from error
 
 
-def _labels(query: pd.DataFrame, gallery: pd.DataFrame) -> dict[str, np.ndarray]:
-    return {
-        "query_ids": query["identity"].to_numpy(),
-        "gallery_ids": gallery["identity"].to_numpy(),
-        "query_cameras": query["camera"].to_numpy(),
-        "gallery_cameras": gallery["camera"].to_numpy(),
-    }
+def check_splits(dataset: Dataset, query: Split, gallery: Split, settings: Settings) -> Settings:
+    """The settings for these splits: without re-ranking, with a warning, where the gallery is too small for k1.
+
+    Raises:
+        InputError: The splits cannot be ranked, or another setting does not fit them.
+    """
+    small = settings.rerank and settings.k1 > len(gallery)
+    try:
+        apply_protocol(ranking_labels(query), ranking_labels(gallery)).require_matches()
+        if settings.query_expansion:
+            check_expansion(len(gallery), settings.query_expansion)
+        if settings.rerank and not small:
+            check_settings(len(gallery), settings.k1, settings.k2, settings.lambda_value)
+    except InputError as error:
+        raise InputError(f"{dataset.path}: {error}") from error
+    if small:
+        logging.warning("no re-ranking: k1=%d is more than the %d images of the gallery", settings.k1, len(gallery))
+    return dataclasses.replace(settings, rerank=False) if small else settings
 
 
-def _improve_queries(inputs: dict[str, np.ndarray], settings: Settings) -> dict[str, np.ndarray]:
-    """The arguments of rank with other query descriptors, where the settings ask for them."""
+def _improve_queries(inputs: _Inputs, settings: Settings) -> _Inputs:
+    """The inputs with pooled and expanded query descriptors, as far as the settings ask for them."""
     if settings.multi_query != "none":
-        inputs = inputs | {"query": pool_queries(**inputs, pooling=settings.multi_query)}
+        inputs = inputs._replace(query=pool_queries(*inputs, settings.multi_query))
     if settings.query_expansion:
-        inputs = inputs | {"query": expand_queries(inputs["query"], inputs["gallery"], settings.query_expansion)}
+        inputs = inputs._replace(query=expand_queries(inputs.query, inputs.gallery, settings.query_expansion))
     return inputs
 
 
+def _rank(inputs: _Inputs, settings: Settings) -> tuple[dict[str, Ranking], pd.DataFrame]:
+    """All rankings by name, and the table of camera pairs by cosine."""
+    by_cosine, camera_pairs = ranking.rank_with_camera_pairs(*inputs)
+    rankings = {COSINE: by_cosine}
+    if settings.rerank:
+        blocks = rerank(inputs.query, inputs.gallery, settings.k1, settings.k2, settings.lambda_value)
+        rankings[RERANKED] = ranking.rank_distances(blocks, inputs.query_labels, inputs.gallery_labels)
+    return rankings, camera_pairs
+
+
 def _extreme_queries(result: Ranking, identities: np.ndarray) -> tuple[list[int], list[int]]:
-    """Queries with the highest and the lowest average precision, one per identity, more matches first among equals."""
+    """Queries with the highest and the lowest average precision, one per identity; among equals, more matches first."""
     valid = np.flatnonzero(result.match_counts)
 
     def first_of_each_identity(order: np.ndarray) -> list[int]:
@@ -169,7 +186,6 @@ def _extreme_queries(result: Ranking, identities: np.ndarray) -> tuple[list[int]
     )
 
 
-def _ranked_lists(queries: list[int], inputs: dict[str, np.ndarray]) -> list[RankedList]:
-    of_query = {name: values[queries] for name, values in inputs.items() if name.startswith("query")}
-    nearest = ranking.nearest(**inputs | of_query, count=_LIST_LENGTH)
-    return [RankedList(query, gallery) for query, gallery in zip(queries, nearest, strict=True)]
+def _nearest(queries: list[int], inputs: _Inputs) -> dict[int, np.ndarray]:
+    chosen = inputs._replace(query=inputs.query[queries], query_labels=inputs.query_labels.take(queries))
+    return dict(zip(queries, ranking.nearest(*chosen, count=_LIST_LENGTH), strict=True))

@@ -6,14 +6,14 @@ import tf_keras as keras
 
 @keras.utils.register_keras_serializable("lrdnn_tf")
 class ChannelParse(keras.layers.Layer):
-    """Weights each channel of the pose maps: squeeze-and-excitation with 1x1 convolutions for its FC layers.
+    """Weights each channel of the pose maps by squeeze-and-excitation (Hu et al., CVPR 2018) with 1x1 convolutions.
 
-    The paper gives no reduction; 4 keeps 14 units for 57 channels, where SE-net's 16 would keep 3.
+    The paper gives no reduction ratio; 4 keeps 14 units for 57 channels, where SENet's 16 would keep 3.
 
     Args:
-        reduction: Channels per unit of the bottleneck.
+        reduction: Ratio of the number of channels to the number of units in the bottleneck.
 
-    Input and output: [B, h, w, C].
+    Input and output: float [B, h, w, C].
     """
 
     def __init__(self, reduction: int = 4, **kwargs):
@@ -32,7 +32,7 @@ class ChannelParse(keras.layers.Layer):
         super().build(input_shape)
 
     def channel_weights(self, maps: tf.Tensor) -> tf.Tensor:
-        """The weight in 0..1 that each channel is given: [B, 1, 1, C]."""
+        """Computes the weight of each channel, 0..1: [B, 1, 1, C] for maps [B, h, w, C]."""
         return self.excite(self.squeeze(tf.reduce_mean(maps, axis=[1, 2], keepdims=True)))
 
     def call(self, maps: tf.Tensor) -> tf.Tensor:

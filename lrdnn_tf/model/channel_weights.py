@@ -1,4 +1,4 @@
-"""Which keypoints and limbs the channel parse block turns up and down, by name."""
+"""The weights that the channel parse block gives to keypoints and limbs, by name."""
 
 import numpy as np
 import pandas as pd
@@ -10,10 +10,13 @@ CHANNEL_PARSE = "channel_parse"  # the layer's name in the model
 
 
 def channel_names(pose_maps: str) -> pd.DataFrame:
-    """A row per channel of the pose maps, in their order: kind ("keypoint" or "limb"), name, axis ("", "x" or "y").
+    """Names the channels of the pose maps.
 
     Args:
         pose_maps: "confidence", "affinity" or "both", as in ModelConfig.
+
+    Returns:
+        One row per channel, in order, with columns kind ("keypoint" or "limb"), name, axis ("", "x" or "y").
     """
     keypoints = [("keypoint", name.replace("_", " "), "") for name in (*KEYPOINTS, "background")]
     limbs = [("limb", f"{start} to {end}".replace("_", " "), axis) for start, end in LIMB_NAMES for axis in ("x", "y")]
@@ -22,11 +25,12 @@ def channel_names(pose_maps: str) -> pd.DataFrame:
 
 
 class ChannelWeights:
-    """The part of a model that goes from its images to the weights of its channel parse block.
+    """The part of a model that maps its images to the weights of its channel parse block.
 
     Args:
-        model: Of `lrdnn_tf.model.lrdnn.build_model`, with channel parsing; its weights may change later on.
-        pose_maps: Of its config.
+        model: Model returned by `lrdnn_tf.model.lrdnn.build_model`, with channel parsing. Its weights are shared, not
+            copied.
+        pose_maps: "confidence", "affinity" or "both", as in the model's config.
     """
 
     def __init__(self, model: keras.Model, pose_maps: str):
@@ -35,10 +39,10 @@ class ChannelWeights:
         self.names = channel_names(pose_maps)
 
     def __call__(self, images: np.ndarray) -> pd.DataFrame:
-        """Over float32 images [B, height, width, 3], RGB 0..255.
+        """Computes the weights for float32 images [B, height, width, 3], RGB 0..255.
 
         Returns:
-            `channel_names` with the columns weight, the mean over the images (0..1), and spread, their standard
+            `channel_names` with two more columns: weight, the mean over the images (0..1), and spread, the standard
             deviation.
         """
         weights = self.model(images, training=False).numpy()[:, 0, 0]
@@ -46,5 +50,5 @@ class ChannelWeights:
 
 
 def by_name(weights: pd.DataFrame) -> pd.Series:
-    """Mean weight of each keypoint and limb, indexed by (kind, name); a limb's x and y count as one."""
+    """Averages the weight of each keypoint and limb, indexed by (kind, name); a limb's x and y are averaged too."""
     return weights.groupby(["kind", "name"], sort=False)["weight"].mean()

@@ -1,8 +1,8 @@
 """Compact bilinear pooling of two inputs by Tensor Sketch.
 
-Gao et al., "Compact Bilinear Pooling" (CVPR 2016); two inputs as in Fukui et al., "Multimodal Compact
-Bilinear Pooling" (EMNLP 2016). The count sketch of an outer product is the circular convolution of the
-count sketches of its factors (Pham and Pagh, 2013), which is a product in the frequency domain.
+Gao et al., "Compact Bilinear Pooling" (CVPR 2016); two inputs as in Fukui et al., "Multimodal Compact Bilinear
+Pooling" (EMNLP 2016). The count sketch of an outer product is the circular convolution of the count sketches of its
+factors (Pham and Pagh, KDD 2013), which is a product in the frequency domain.
 """
 
 import numpy as np
@@ -11,12 +11,12 @@ import tf_keras as keras
 
 from lrdnn_tf.config import BILINEAR_METHODS
 
-# Below this a component counts as zero: keeps the slope of the signed square root at 0 finite (100), and with it the
-# rounding of the FFT, which is all that an empty bucket holds. Aligned maps give components of 1 and more.
+# Bounds the gradient of the signed square root at 0 (by 100), and with it the amplification of the FFT's rounding
+# errors, which are all that an empty bucket contains. Components of aligned maps are 1 and more.
 _SQUARE_ROOT_EPSILON = 1e-4
-# Below this a whole vector counts as zero, which keeps the slope of its normalization finite (1000).
+# Lower bound of the squared norm, which bounds the gradient of the normalization (by 1000).
 _SQUARED_NORM_EPSILON = 1e-6
-# Where a sketch is this many times longer than its input, adding number by number is faster than turning it around.
+# If a sketch is longer than its input by this factor, adding single elements is faster than transposing the input.
 _FEW_CHANNELS = 16
 
 
@@ -24,28 +24,28 @@ _FEW_CHANNELS = 16
 class CompactBilinearPooling(keras.layers.Layer):
     """Fuses two sets of maps on one grid into one vector of length output_dim per image.
 
-    It sketches the sum over positions p of the outer product x_p y_p^T: inner products of two outputs (before
-    normalization) estimate the sum over p, q of <x_p, x'_q><y_p, y'_q>. Computes in float32 under every
-    precision policy.
+    The vector is a sketch of the sum over positions p of the outer product x_p y_p^T: inner products of two outputs
+    (before normalization) estimate the sum over p, q of <x_p, x'_q><y_p, y'_q>. The layer computes in float32 under
+    every precision policy.
 
     Args:
-        output_dim: Length of the descriptor; the paper does not say, Gao et al. use 8192.
+        output_dim: Length of the descriptor. The paper does not give it; Gao et al. use 8192.
         seed: Seed of the hash functions, which are stored with the weights.
-        normalize: Signed square root, then L2 norm, as Gao et al. do.
-        method: How it is computed; the numbers differ by rounding only, and weights fit both.
+        normalize: Whether to apply the signed square root and L2 normalization, as Gao et al. do.
+        method: Algorithm. Results differ by rounding only, and weights fit both.
             "fft": products of the spectra of count sketches, summed over positions before one inverse transform per
-            image. Its cost grows with h * w * output_dim.
-            "outer_product": the sum of the outer products itself, as one matrix product, then scattered into the
-            sketch. Its cost grows with C1 * C2.
-            On a CPU, measured for 8192: outer products win for 2048 and 57 channels (2 times on a grid of 8x4, 20
-            times on 16x8) and for 512 and 256; the FFT wins for 512 and 512 (2 times) and for 2048 and 512 (30
-            times). They meet where C1 * C2 is about h * w * output_dim. `experiments/benchmarks/compact_bilinear.py`
-            measures any size.
+            image. Its cost is proportional to h * w * output_dim.
+            "outer_product": the sum of the outer products, as one matrix product, which is then scattered into the
+            sketch. Its cost is proportional to C1 * C2.
+            Measured on a CPU for 8192: outer products are faster for 2048 and 57 channels (2 times on a grid of 8x4,
+            20 times on 16x8) and for 512 and 256; the FFT is faster for 512 and 512 (2 times) and for 2048 and 512
+            (30 times). They are equally fast where C1 * C2 is about h * w * output_dim.
+            `experiments/benchmarks/compact_bilinear.py` measures any size.
 
-    Inputs: [B, h, w, C1] and [B, h, w, C2]. Output: float32 [B, output_dim].
+    Inputs: float [B, h, w, C1] and [B, h, w, C2]. Output: float32 [B, output_dim].
 
     Raises:
-        ValueError: No such method, or the inputs have different grids.
+        ValueError: The method does not exist, or the inputs have different grids.
     """
 
     def __init__(self, output_dim: int = 8192, seed: int = 0, normalize: bool = True, method: str = "fft", **kwargs):
@@ -68,7 +68,7 @@ class CompactBilinearPooling(keras.layers.Layer):
         super().build(input_shapes)
 
     def _add_hash(self, channels: int, name: str, generator: np.random.Generator) -> tuple[tf.Variable, tf.Variable]:
-        """Where each channel is added in the sketch (int32), and with which sign (float32): [channels] each."""
+        """Adds the weights of a hash: the bucket (int32) and the sign (float32) of each channel, [channels] each."""
         buckets = generator.integers(0, self.output_dim, channels, dtype=np.int32)
         signs = generator.choice(np.float32([-1, 1]), channels)
         return tuple(
@@ -99,24 +99,24 @@ class CompactBilinearPooling(keras.layers.Layer):
 
 
 def _pool_spectra(signed: list[tf.Tensor], buckets: list[tf.Tensor], size: int) -> tf.Tensor:
-    """The sum over positions of the circular convolutions of two count sketches.
+    """Sums the circular convolutions of two count sketches over positions.
 
     Args:
-        signed: Two inputs times their signs, float32 [B, positions, channels].
-        buckets: Where each of their channels goes in a sketch, int32 [channels].
+        signed: Two inputs times their signs, float32 [B, positions, channels] each.
+        buckets: The bucket of each of their channels, int32 [channels] each.
         size: Length of a sketch.
 
     Returns:
         float32 [B, size].
     """
-    buckets = [tf.convert_to_tensor(where) for where in buckets]
+    buckets = [tf.convert_to_tensor(indices) for indices in buckets]
 
     def inverse(spectrum: tf.Tensor) -> tf.Tensor:
         return tf.signal.irfft(spectrum, fft_length=[size])
 
-    # The slope of a convolution is a correlation, which is a convolution with the upstream slope turned around: so its
-    # spectrum is conjugated once, and what comes back is read from the other end. TensorFlow's own slope of rfft makes
-    # several passes over all positions more.
+    # The gradient of a convolution is a correlation, that is, a convolution with the reversed upstream gradient: the
+    # spectrum of the latter is conjugated once, and the result is read in reversed order. TensorFlow's own gradient of
+    # rfft makes several more passes over all positions.
     @tf.custom_gradient
     def pool(first: tf.Tensor, second: tf.Tensor):
         spectra = [tf.signal.rfft(_scatter(*each, size)) for each in zip((first, second), buckets, strict=True)]
@@ -124,7 +124,7 @@ def _pool_spectra(signed: list[tf.Tensor], buckets: list[tf.Tensor], size: int) 
         def gradient(upstream: tf.Tensor) -> list[tf.Tensor]:
             spectrum = tf.math.conj(tf.signal.rfft(upstream))[:, None]
             others = zip(buckets, reversed(spectra), strict=True)
-            return [_gather(inverse(spectrum * other), -where % size) for where, other in others]
+            return [_gather(inverse(spectrum * other), -indices % size) for indices, other in others]
 
         return inverse(tf.reduce_sum(spectra[0] * spectra[1], axis=1)), gradient
 
@@ -132,20 +132,20 @@ def _pool_spectra(signed: list[tf.Tensor], buckets: list[tf.Tensor], size: int) 
 
 
 def _pool_outer_products(signed: list[tf.Tensor], buckets: list[tf.Tensor], size: int) -> tf.Tensor:
-    """The same numbers as `_pool_spectra`: entry (i, j) of an outer product goes to the sum of both buckets."""
+    """Like `_pool_spectra`, by adding entry (i, j) of the summed outer products to the sum of both buckets."""
     summed = tf.matmul(*signed, transpose_a=True)
-    where = (buckets[0][:, None] + buckets[1]) % size
-    entries = where.shape[0] * where.shape[1]
-    return _scatter(tf.reshape(summed, [-1, entries]), tf.reshape(where, [entries]), size)
+    indices = (buckets[0][:, None] + buckets[1]) % size
+    entries = indices.shape[0] * indices.shape[1]
+    return _scatter(tf.reshape(summed, [-1, entries]), tf.reshape(indices, [entries]), size)
 
 
 def _scatter(values: tf.Tensor, buckets: tf.Tensor, size: int) -> tf.Tensor:
-    """Adds the last axis of values up by bucket: [..., channels] to [..., size]."""
+    """Sums values by bucket over their last axis: [..., channels] to [..., size]."""
     channels, leading = values.shape[-1], values.shape[1:-1]
     if channels < size // _FEW_CHANNELS:
         rows = tf.size(values) // channels
-        where = tf.range(rows)[:, None] * size + buckets
-        sums = tf.math.unsorted_segment_sum(tf.reshape(values, [-1]), tf.reshape(where, [-1]), rows * size)
+        indices = tf.range(rows)[:, None] * size + buckets
+        sums = tf.math.unsorted_segment_sum(tf.reshape(values, [-1]), tf.reshape(indices, [-1]), rows * size)
     else:
         by_channel = tf.transpose(tf.reshape(values, [-1, channels]))
         sums = tf.transpose(tf.math.unsorted_segment_sum(by_channel, buckets, size))
@@ -153,7 +153,7 @@ def _scatter(values: tf.Tensor, buckets: tf.Tensor, size: int) -> tf.Tensor:
 
 
 def _gather(sketches: tf.Tensor, buckets: tf.Tensor) -> tf.Tensor:
-    """The inverse way of `_scatter`: [..., size] to [..., channels]."""
+    """Reads each channel's bucket, the transpose of `_scatter`: [..., size] to [..., channels]."""
     size, channels = sketches.shape[-1], buckets.shape[0]
     if channels < size // _FEW_CHANNELS:
         return tf.gather(sketches, buckets, axis=-1)

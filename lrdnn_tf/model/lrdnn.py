@@ -17,15 +17,15 @@ from pose_pretrain.network import STRIDE, build_pose_network
 EMBEDDING = "embedding"
 IDENTITY = "identity"
 CLASSIFIER_SUFFIX = "_classifier"
-POSE_BRANCH = "pose_network"  # a nested model, so its weights are taken over whole from pose pretraining
+POSE_BRANCH = "pose_network"  # a nested model, which takes all weights of pose pretraining
 
 
 def build_model(config: ModelConfig) -> keras.Model:
-    """The model that config describes, with fresh weights.
+    """Builds the model of a config, with initial weights.
 
     Returns:
         Functional model from float32 RGB images [B, height, width, 3], 0..255, to a dict:
-        "embedding": float32 [B, D], the vector that feeds the classifiers and is compared for retrieval;
+        "embedding": float32 [B, D], the descriptor, which is the classifiers' input and is compared in retrieval;
         "identity": float32 logits [B, identities]; and float32 logits [B, classes] per attribute task.
     """
     images = keras.Input([config.height, config.width, 3], name="images")
@@ -35,21 +35,21 @@ def build_model(config: ModelConfig) -> keras.Model:
         classified = embedding
     else:
         embedding = _fuse(features, _pose_maps(images, config), config)
-        # The bilinear vector has unit length, so its components are near 1 / sqrt(D): at that scale a fresh
-        # classifier hardly moves. Classifiers see it with components near 1, like the outputs of a BatchNorm.
+        # The bilinear vector has unit length, so its components are near 1 / sqrt(D), at which scale an untrained
+        # classifier learns very slowly. Its input is scaled to components near 1, like the outputs of a BatchNorm.
         classified = keras.layers.Rescaling(math.sqrt(config.bilinear_dim), name="unit_components", dtype="float32")(
             embedding
         )
     tasks = (AttributeTask(IDENTITY, ("",) * config.identities), *config.attributes)
     logits = {task.name: _classifier(classified, task) for task in tasks}
-    named = keras.layers.Identity(name=EMBEDDING, dtype="float32")(embedding)  # losses go by the names of layers
+    named = keras.layers.Identity(name=EMBEDDING, dtype="float32")(embedding)  # Keras assigns losses by layer name
     return keras.Model(images, {EMBEDDING: named} | logits, name="lrdnn")
 
 
 def _pose_maps(images: tf.Tensor, config: ModelConfig) -> tf.Tensor:
-    """H3 and C3 (equation 2), each aligned by a BatchNorm (equations 6 and 7), joined and parsed."""
+    """Returns H3 and C3 (equation 2), each aligned by a BatchNorm (equations 6 and 7), concatenated and parsed."""
     height, width = (STRIDE * math.ceil(size / STRIDE) for size in (config.height, config.width))
-    if (height, width) != (config.height, config.width):  # the pose network takes whole cells only
+    if (height, width) != (config.height, config.width):  # the pose network needs multiples of its stride
         images = keras.layers.Resizing(height, width, name="pose_size", dtype="float32")(images)
     pose_branch = build_pose_network(height, width, config.pose_width)
     *_, confidence, affinity = pose_branch(images)
@@ -65,7 +65,7 @@ def _pose_maps(images: tf.Tensor, config: ModelConfig) -> tf.Tensor:
 
 
 def _fuse(features: tf.Tensor, maps: tf.Tensor, config: ModelConfig) -> tf.Tensor:
-    """Compact bilinear pooling of F, aligned by a BatchNorm (equation 5), with the pose maps."""
+    """Applies compact bilinear pooling to F, aligned by a BatchNorm (equation 5), and the pose maps."""
     features = _aligned(features, "align_features")
     if config.fuse == "pool5":
         features, maps = (
@@ -81,19 +81,19 @@ def _fuse(features: tf.Tensor, maps: tf.Tensor, config: ModelConfig) -> tf.Tenso
 
 
 def _aligned(maps: tf.Tensor, name: str) -> tf.Tensor:
-    """BatchNorm, so that F, H3 and C3 meet on one scale (equations 5 to 7).
+    """Applies a BatchNorm that brings F, H3 and C3 to one scale (equations 5 to 7).
 
-    Pose maps vary by far less than 1, where the moving statistics start: at Keras' momentum of 0.99 a short
-    fusion would end with maps several times smaller at inference than in training.
+    The variance of pose maps is far below 1, the initial value of the moving statistics: with Keras' momentum of 0.99,
+    maps would be several times smaller at inference than in training after a short fusion phase.
     """
     return keras.layers.BatchNormalization(momentum=0.9, dtype="float32", name=name)(maps)
 
 
 def _classifier(embedding: tf.Tensor, task: AttributeTask) -> tf.Tensor:
-    """Logits of one task by a 1x1 convolution (paper, section 4.3)."""
+    """Computes the logits of one task by a 1x1 convolution (paper, section 4.3)."""
     x = keras.layers.Reshape([1, 1, -1], name=f"{task.name}_input", dtype="float32")(embedding)
-    # From zero, what first flows back into a network that an earlier phase trained is what the classifier has
-    # learned, and not the noise of its initial weights.
+    # With weights of 0, the first gradients that reach layers trained in an earlier phase come from what the classifier
+    # has learned, and not from random initial weights.
     x = keras.layers.Conv2D(
         len(task.classes), 1, kernel_initializer="zeros", name=task.name + CLASSIFIER_SUFFIX, dtype="float32"
     )(x)
@@ -102,12 +102,15 @@ def _classifier(embedding: tf.Tensor, task: AttributeTask) -> tf.Tensor:
 
 @keras.utils.register_keras_serializable("lrdnn_tf")
 class PoolToGrid(keras.layers.Layer):
-    """Averages maps over the cells of a coarser grid, cut exactly where cells do not divide evenly.
+    """Averages maps over the cells of a coarser grid; cells on a boundary are weighted by their overlap.
 
     Args:
-        height, width: Cells of the grid; at most those of the input.
+        height, width: Size of the grid in cells, at most that of the input.
 
-    Input: [B, h, w, C]. Output: [B, height, width, C].
+    Input: float [B, h, w, C]. Output: float [B, height, width, C].
+
+    Raises:
+        ValueError: The grid is finer than the input.
     """
 
     def __init__(self, height: int, width: int, **kwargs):
@@ -131,7 +134,7 @@ class PoolToGrid(keras.layers.Layer):
 
 
 def _overlaps(cells: int, coarse: int) -> np.ndarray:
-    """[coarse, cells]: the share of each coarse cell that each fine cell covers; rows sum to 1."""
+    """Returns the share of each coarse cell that each fine cell covers: [coarse, cells]; rows sum to 1."""
     edges = np.arange(coarse + 1)[:, None] * cells / coarse
     covered = np.clip(
         np.minimum(edges[1:], np.arange(1, cells + 1)) - np.maximum(edges[:-1], np.arange(cells)), 0, None

@@ -1,4 +1,4 @@
-"""The softmax loss of equation 8 for identity and attributes, and accuracy, both blind to unknown labels."""
+"""Losses for identity and attributes (paper, equation 8), and accuracy; both ignore unknown labels."""
 
 import tensorflow as tf
 import tf_keras as keras
@@ -8,15 +8,16 @@ from lrdnn_tf.attributes import UNKNOWN
 
 
 def known_cross_entropy(labels: tf.Tensor, logits: tf.Tensor, smoothing: float = 0.0) -> tf.Tensor:
-    """Softmax cross-entropy of each example, 0 where the label is unknown (-1).
+    """Computes the softmax cross-entropy of each example, 0 where the label is unknown (-1).
 
-    The mean over the batch counts unknown labels in, so that it is the same however a batch is split
-    over devices.
+    The mean over the batch includes examples of unknown label, so that it does not depend on how a batch is split over
+    devices.
 
     Args:
         labels: int [B] or [B, 1].
-        logits: [B, classes].
-        smoothing: Share of the label that is spread evenly over all classes (Szegedy et al., CVPR 2016, section 7).
+        logits: float [B, classes].
+        smoothing: Share of the label that is distributed evenly over all classes (label smoothing, Szegedy et al.,
+            CVPR 2016, section 7).
 
     Returns:
         float32 [B].
@@ -32,17 +33,20 @@ def known_cross_entropy(labels: tf.Tensor, logits: tf.Tensor, smoothing: float =
 
 
 def triplet_loss(identities: tf.Tensor, embeddings: tf.Tensor, margin: float) -> tf.Tensor:
-    """Batch-hard triplet loss (Hermans et al., 2017) on descriptors of unit length, through TensorFlow Addons.
+    """Computes the batch-hard triplet loss (Hermans et al., 2017) of L2-normalized descriptors with TensorFlow Addons.
 
-    On several devices each looks for its triplets among its own part of the batch.
+    Each of several devices selects triplets from its own part of the batch.
 
     Args:
         identities: int [B] or [B, 1], labels.
-        embeddings: [B, D].
-        margin: By which a stranger must be further away than the same person.
+        embeddings: float [B, D].
+        margin: The required difference of the distances to the nearest negative and to the farthest positive.
 
     Returns:
         float32 scalar, the mean over the batch.
+
+    Raises:
+        InputError: TensorFlow Addons is not installed.
     """
     unit = tf.math.l2_normalize(tf.cast(embeddings, tf.float32), axis=-1)
     return addons("--triplet_weight").losses.triplet_hard_loss(tf.reshape(identities, [-1]), unit, margin)
@@ -50,7 +54,7 @@ def triplet_loss(identities: tf.Tensor, embeddings: tf.Tensor, margin: float) ->
 
 @keras.utils.register_keras_serializable("lrdnn_tf")
 class KnownAccuracy(keras.metrics.SparseCategoricalAccuracy):
-    """Share of right answers among the examples whose label is known."""
+    """Accuracy over the examples whose label is known."""
 
     def update_state(self, labels, logits, sample_weight=None):
         labels = tf.reshape(labels, [-1])
@@ -59,6 +63,6 @@ class KnownAccuracy(keras.metrics.SparseCategoricalAccuracy):
 
 
 def loss_weights(tasks: list[str], attribute_weight: float, identity: str) -> dict[str, float]:
-    """Weight of each task's loss: 1 for identity, attribute_weight shared evenly by the attribute tasks."""
+    """Returns the weight of each task's loss: 1 for identity, and equal shares of attribute_weight for the others."""
     attributes = [task for task in tasks if task != identity]
     return {identity: 1.0} | {task: attribute_weight / len(attributes) for task in attributes}

@@ -1,4 +1,4 @@
-"""What lets people watch a training beyond its losses: retrieval scores, images, hyperparameters."""
+"""What shows how a training proceeds, beside its losses: retrieval scores, images, channel weights, hyperparameters."""
 
 import pathlib
 from collections.abc import Callable, Mapping
@@ -11,6 +11,7 @@ from tensorboard.plugins.hparams import api as hparams
 
 from lrdnn_base.files import replacing
 from lrdnn_base.run_folder import save_weights
+from lrdnn_tf.model.channel_weights import ChannelWeights, by_name
 
 RETRIEVAL_FILE = "retrieval.csv"
 BEST_WEIGHTS_FILE = "best.weights.h5"
@@ -20,14 +21,14 @@ _IMAGES_SHOWN = 16
 class Retrieval(keras.callbacks.Callback):
     """Scores the model on query and gallery every few epochs, and keeps the weights of the best mAP.
 
-    retrieval.csv gets a line for each; best.weights.h5 holds the best of them so far. To choose a model by the
-    split that it is reported on flatters it, so a phase still ends on its last weights.
+    retrieval.csv gets a line for each scoring; best.weights.h5 holds the best weights so far. Choosing a model by the
+    split that it is reported on would flatter it, so a phase still ends with its last weights.
 
     Args:
-        model: What is scored and saved.
-        score: Function of it to its scores, "mAP" among them.
-        every: Epochs from one to the next.
-        folder: Of the phase.
+        model: The model to score and save.
+        score: Function from the model to its scores, "mAP" among them.
+        every: Epochs from one scoring to the next.
+        folder: The folder of the phase.
     """
 
     def __init__(
@@ -56,11 +57,11 @@ class Retrieval(keras.callbacks.Callback):
 
 
 class TrainingImages(keras.callbacks.Callback):
-    """The first images of this process in TensorBoard, as the network gets them.
+    """The first training images in TensorBoard, as the network gets them.
 
     Args:
-        images: float32 [B, height, width, 3], 0..255.
-        folder: Of the phase.
+        images: float32 [B, height, width, 3], RGB 0..255.
+        folder: The folder of the phase.
     """
 
     def __init__(self, images: tf.Tensor, folder: pathlib.Path):
@@ -73,8 +74,36 @@ class TrainingImages(keras.callbacks.Callback):
             tf.summary.image("training images", self.images, step=0, max_outputs=_IMAGES_SHOWN)
 
 
+class ChannelWeightsLog(keras.callbacks.Callback):
+    """The weights of the channel parse block in TensorBoard, after each epoch.
+
+    Each keypoint and each limb gets a curve: its mean weight over the same images.
+
+    Args:
+        folder: The folder of the event file.
+        pose_maps: The field of the model's config.
+        images: float32 [B, height, width, 3], RGB 0..255.
+    """
+
+    def __init__(self, folder: pathlib.Path, pose_maps: str, images: tf.Tensor):
+        super().__init__()
+        self.writer = tf.summary.create_file_writer(str(folder))
+        self.pose_maps = pose_maps
+        self.images = images
+
+    def on_train_begin(self, logs=None):
+        self.weights = ChannelWeights(self.model, self.pose_maps)
+
+    def on_epoch_end(self, epoch, logs=None):
+        weights = by_name(self.weights(self.images))
+        with self.writer.as_default(step=epoch):
+            for (kind, name), weight in weights.items():
+                tf.summary.scalar(f"channel_weights_{kind}/{name.replace(' ', '_')}", weight)
+        self.writer.flush()
+
+
 def write_hyperparameters(folder: pathlib.Path, name: str, config: Mapping[str, Any]) -> None:
-    """Enters a training into TensorBoard's HParams table, under a name that is the same when it goes on."""
+    """Enters a training into TensorBoard's HParams table, under a name that stays the same when it resumes."""
     values = {key: value for key, value in config.items() if isinstance(value, bool | int | float | str)}
     with tf.summary.create_file_writer(str(folder / "tensorboard" / "train")).as_default():
         hparams.hparams(values, trial_id=name)

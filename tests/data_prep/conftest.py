@@ -1,4 +1,4 @@
-"""Raw datasets in small: folders of noise images in the layouts that the converters read."""
+"""Small raw datasets: folders of noise images in the layouts that the converters read."""
 
 import pathlib
 from collections.abc import Callable, Mapping, Sequence
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import scipy.io
 
-from data_prep.attribute_labels import MARKET1501_FIELDS
+from data_prep.market1501 import LABEL_FIELDS
 
 CROP_NAMES = {
     "bounding_box_train": ["0002_c1s1_000451_03.jpg", "0002_c2s1_000501_01.jpg", "0007_c3s2_000001_02.jpg"],
@@ -50,11 +50,11 @@ def crop_folder(tmp_path, jpeg) -> Callable[..., pathlib.Path]:
 
 @pytest.fixture
 def write_market_mat() -> Callable[..., None]:
-    """write_market_mat(path, {"train": {identity: values}, "test": ...}): a file as published, values from 1.
+    """write_market_mat(path, {"train": {identity: values}, "test": ...}): a published file, values from 1.
 
     `values` maps some fields to their values; the others are 1, which is "no" for a colour.
     """
-    fields = [field for entry in MARKET1501_FIELDS.values() for field in ([entry] if isinstance(entry, str) else entry)]
+    fields = [field for entry in LABEL_FIELDS.values() for field in ([entry] if isinstance(entry, str) else entry)]
 
     def write(path: pathlib.Path, labels: Mapping[str, Mapping[int, Mapping[str, int]]], without: str = "") -> None:
         root = {}

@@ -1,15 +1,14 @@
-"""The published label files: every quirk that was counted in them, and files that are not what they should be."""
+"""The published label files with all their irregularities, and files that are not label files."""
 
 import numpy as np
 import pytest
 import scipy.io
 
-from data_prep.attribute_labels import DUKEMTMC_FIELDS, MARKET1501_FIELDS, read_attribute_labels
+from data_prep import dukemtmc, market1501
 from lrdnn_base.errors import InputError
-from lrdnn_tf.attributes import DUKEMTMC, MARKET1501
 
-FILES = {"market1501": "market_attribute.mat", "dukemtmc": "duke_attribute.mat"}
-TASKS = {"market1501": MARKET1501, "dukemtmc": DUKEMTMC}
+SOURCES = {"market1501": market1501.MARKET1501, "dukemtmc": dukemtmc.DUKEMTMC}
+FIELDS = {"market1501": market1501.LABEL_FIELDS, "dukemtmc": dukemtmc.LABEL_FIELDS}
 
 
 @pytest.fixture(scope="module")
@@ -17,16 +16,17 @@ def published(shared_data):
     """published(dataset, split): the labels as a table, int [identities, tasks], and the raw struct."""
 
     def read(dataset, split):
-        path = shared_data / "attributes" / FILES[dataset]
-        labels = read_attribute_labels(path, dataset)[split]
+        path = shared_data / "attributes" / SOURCES[dataset].label_file
+        labels = SOURCES[dataset].read_labels(path)[split]
         raw = scipy.io.loadmat(path, simplify_cells=True)[path.stem][split]
         return labels, raw
 
     return read
 
 
-@pytest.mark.parametrize("tasks, fields", [(MARKET1501, MARKET1501_FIELDS), (DUKEMTMC, DUKEMTMC_FIELDS)])
-def test_every_task_has_its_fields(tasks, fields):
+@pytest.mark.parametrize("dataset", SOURCES)
+def test_every_task_has_its_fields(dataset):
+    tasks, fields = SOURCES[dataset].tasks, FIELDS[dataset]
     assert [task.name for task in tasks] == list(fields)
     for task in tasks:
         if not isinstance(fields[task.name], str):
@@ -47,9 +47,11 @@ def test_published_counts(published, dataset, split, identities, unknown):
     labels, _ = published(dataset, split)
     assert len(labels) == identities
     table = np.array(list(labels.values()))
-    found = {task.name: int(count) for task, count in zip(TASKS[dataset], (table == -1).sum(axis=0), strict=True)}
+    found = {
+        task.name: int(count) for task, count in zip(SOURCES[dataset].tasks, (table == -1).sum(axis=0), strict=True)
+    }
     assert {name: count for name, count in found.items() if count} == unknown
-    for task, column in zip(TASKS[dataset], table.T, strict=True):
+    for task, column in zip(SOURCES[dataset].tasks, table.T, strict=True):
         assert column.max() < len(task.classes)
 
 
@@ -60,19 +62,18 @@ def test_duke_colours_are_not_one_hot(published, split, yeses):
     """The counts behind the unknown colours, from the raw fields."""
     _, raw = published("dukemtmc", split)
     for prefix, task in (("up", "upper_colour"), ("down", "lower_colour")):
-        counts = np.sum([raw[field] == 2 for field in DUKEMTMC_FIELDS[task]], axis=0)
+        counts = np.sum([raw[field] == 2 for field in FIELDS["dukemtmc"][task]], axis=0)
         values, times = np.unique(counts[counts != 1], return_counts=True)
         assert dict(zip(values.tolist(), times.tolist(), strict=True)) == yeses[prefix]
 
 
-@pytest.mark.parametrize("dataset", FILES)
+@pytest.mark.parametrize("dataset", SOURCES)
 @pytest.mark.parametrize("split", ["train", "test"])
-def test_classes_are_the_values_less_one(published, dataset, split):
-    """Against a plain reading of each field, identity by identity."""
+def test_classes_are_the_values_minus_one(published, dataset, split):
+    """Reference: each field read separately, identity by identity."""
     labels, raw = published(dataset, split)
-    fields = {"market1501": MARKET1501_FIELDS, "dukemtmc": DUKEMTMC_FIELDS}[dataset]
     for row, name in enumerate(raw["image_index"]):
-        for label, field in zip(labels[int(name)], fields.values(), strict=True):
+        for label, field in zip(labels[int(name)], FIELDS[dataset].values(), strict=True):
             if isinstance(field, str):
                 assert label == int(raw[field][row]) - 1
             else:
@@ -81,7 +82,7 @@ def test_classes_are_the_values_less_one(published, dataset, split):
 
 
 def test_order_of_fields_differs_between_splits(published):
-    """Why they are read by name."""
+    """This is why fields are read by name."""
     assert list(published("market1501", "train")[1]) != list(published("market1501", "test")[1])
 
 
@@ -92,9 +93,9 @@ def test_reads_what_was_written(tmp_path, write_market_mat):
         7: {"upred": 2, "upblue": 2, "downbrown": 2},
     }
     write_market_mat(path, {"train": rows, "test": {1: {"hat": 2}}})
-    labels = read_attribute_labels(path, "market1501")
+    labels = market1501.MARKET1501.read_labels(path)
     by_name = {
-        identity: dict(zip([task.name for task in MARKET1501], row, strict=True))
+        identity: dict(zip([task.name for task in market1501.TASKS], row, strict=True))
         for identity, row in (labels["train"] | labels["test"]).items()
     }
     assert by_name[2] == dict.fromkeys(by_name[2], 0) | {"age": 2, "gender": 1, "upper_colour": 2, "lower_colour": 6}
@@ -103,7 +104,7 @@ def test_reads_what_was_written(tmp_path, write_market_mat):
 
 
 def _not_a_mat(path, write):
-    path.write_bytes(b"no MATLAB file at all, but long enough to be looked at" * 10)
+    path.write_bytes(b"not a MATLAB file, but long enough to be parsed" * 10)
 
 
 def _truncated(path, write):
@@ -139,11 +140,11 @@ def _value_out_of_range(path, write):
         (lambda path, write: None, ["no such file"]),
     ],
 )
-def test_bad_file_is_named(tmp_path, write_market_mat, make, words):
+def test_message_names_the_bad_file(tmp_path, write_market_mat, make, words):
     path = tmp_path / "labels.mat"
     make(path, write_market_mat)
     with pytest.raises(InputError) as error:
-        read_attribute_labels(path, "market1501")
+        market1501.MARKET1501.read_labels(path)
     for word in [str(path), *words]:
         assert word in str(error.value)
     assert "\n" not in str(error.value)

@@ -114,15 +114,15 @@ def hand_made(tmp_path, jpeg):
 
 def test_images_without_keypoints_are_left_out(hand_made):
     content, convert = hand_made
-    content["annotations"].append(_person(13, 2) | {"category_id": 2})  # a dog is nobody
+    content["annotations"].append(_person(13, 2) | {"category_id": 2})  # a dog is not a person
     split, examples = convert()
     assert list(examples) == [1, 3]
     assert (split["examples"], split["people"]) == (2, 2)
 
 
 @pytest.mark.parametrize("form", ["polygon", "plain run lengths", "compressed run lengths"])
-def test_mask_in_every_form_of_segmentation(hand_made, form):
-    """The same square, in each of the forms that COCO's files and tools use."""
+def test_mask_in_every_format_of_segmentation(hand_made, form):
+    """The same square in each of the formats that COCO's files and tools use."""
     expected = np.zeros((48, 64), bool)
     expected[10:20, 10:20] = True
     compressed = coco_mask.encode(np.asfortranarray(expected.astype(np.uint8)))
@@ -149,7 +149,7 @@ def test_mask_is_the_union(hand_made):
     ]
     example = convert()[1][1]
     assert _mask(example).sum() == 200
-    assert len(example["keypoints"]) == 1  # a crowd is nobody, even with keypoints
+    assert len(example["keypoints"]) == 1  # a crowd is not a person, even with keypoints
 
 
 def test_conversion_is_deterministic(hand_made, tmp_path):
@@ -161,7 +161,7 @@ def test_conversion_is_deterministic(hand_made, tmp_path):
     assert (tmp_path / "out" / "train-00000-of-00001.tfrecord").read_bytes() == before
 
 
-def test_bad_images_are_all_named(hand_made, tmp_path, jpeg):
+def test_all_bad_images_are_listed(hand_made, tmp_path, jpeg):
     content, convert = hand_made
     content["annotations"].append(_person(13, 2))
     (tmp_path / "images" / "1.jpg").unlink()
@@ -179,14 +179,14 @@ def test_bad_images_are_all_named(hand_made, tmp_path, jpeg):
     [
         (lambda content: content.pop("annotations"), "no annotations"),
         (lambda content: content.pop("images"), "no images"),
-        (lambda content: content.update(annotations=[]), "nobody in it has keypoints"),
+        (lambda content: content.update(annotations=[]), "no person in it has keypoints"),
         (lambda content: content["annotations"][0].update(keypoints=[1, 2, 2]), "10 does not have 17 keypoints"),
         (lambda content: content["annotations"][0].pop("segmentation"), "annotation 10 has no segmentation"),
         (lambda content: content["annotations"][0].update(image_id=99), "1 image ids that only annotations have: 99"),
         (lambda content: content["images"][1].pop("file_name"), "file_name"),
     ],
 )
-def test_bad_annotations_are_named(hand_made, tmp_path, damage, words):
+def test_message_names_bad_annotations(hand_made, tmp_path, damage, words):
     content, convert = hand_made
     damage(content)
     with pytest.raises(InputError, match=words) as error:
@@ -195,12 +195,14 @@ def test_bad_annotations_are_named(hand_made, tmp_path, damage, words):
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("text, words", [("{", "not JSON"), ("[1, 2]", "holds a list"), (None, "cannot be read")])
+@pytest.mark.parametrize(
+    "text, words", [("{", "Expecting property"), ("[1, 2]", "not a JSON object"), (None, "No such file")]
+)
 def test_file_that_is_not_coco(tmp_path, text, words):
     path = tmp_path / "annotations.json"
     if text:
         path.write_text(text)
-    with pytest.raises(InputError, match=words):
+    with pytest.raises(InputError, match=rf"cannot read {path} \(.*{words}"):
         coco.read_scenes(tmp_path, path)
 
 

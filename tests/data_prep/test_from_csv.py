@@ -12,7 +12,7 @@ from data_prep.verify import verify
 from lrdnn_base.errors import InputError
 from lrdnn_tf.attributes import AttributeTask
 from lrdnn_tf.data.dataset import read_dataset
-from lrdnn_tf.data.pipeline import read_images, read_labels
+from lrdnn_tf.data.split import read_split
 
 ROWS = """\
 path,identity,camera,split,hat,coat
@@ -28,7 +28,7 @@ a/7.jpg,0007,2,gallery,yes,green
 
 @pytest.fixture
 def people(tmp_path, jpeg):
-    """people(text): writes people.csv with the images a/1.jpg ... a/7.jpg beside it, and gives its path."""
+    """people(text): writes people.csv and the images a/1.jpg ... a/7.jpg, and returns its path."""
 
     def make(text=ROWS):
         (tmp_path / "raw" / "a").mkdir(parents=True)
@@ -54,7 +54,7 @@ def test_rows_become_records(people, tmp_path):
     gallery = dataset.splits["gallery"]
     assert (gallery.examples, gallery.identities, gallery.junk, gallery.distractors) == (2, 1, 1, 1)
 
-    train = read_labels(dataset, "train")
+    train = read_split(dataset, "train").labels
     assert train.to_dict("list") == {
         "path": ["a/1.jpg", "a/2.jpg", "a/3.jpg"],
         "identity": [12, 12, 5],
@@ -63,13 +63,11 @@ def test_rows_become_records(people, tmp_path):
         "hat": [1, 0, -1],
         "coat": [2, -1, 0],
     }
-    # One person, differently dressed: attributes belong to images.
-    assert read_labels(dataset, "query").coat.tolist() == [2] and read_labels(dataset, "gallery").coat.tolist() == [
-        -1,
-        1,
-    ]
-    assert read_labels(dataset, "gallery").identity.tolist() == [0, 7]
-    assert read_images(dataset, "train", [2]) == [(path.parent / "a" / "3.jpg").read_bytes()]
+    # Attributes belong to images: one person wears different clothes.
+    assert read_split(dataset, "query").labels.coat.tolist() == [2]
+    assert read_split(dataset, "gallery").labels.coat.tolist() == [-1, 1]
+    assert read_split(dataset, "gallery").labels.identity.tolist() == [0, 7]
+    assert read_split(dataset, "train").image_files([2]) == [(path.parent / "a" / "3.jpg").read_bytes()]
     assert verify(tmp_path / "out").problems == []
 
 
@@ -82,12 +80,12 @@ def test_names_of_identities_are_numbered_in_their_order(people, tmp_path):
         "zoe": 3,
     }
     assert dataset.identities == (1, 3)
-    assert read_labels(dataset, "train").identity.tolist() == [3, 3, 1]
-    assert read_labels(dataset, "gallery").identity.tolist() == [0, 2] and dataset.splits["gallery"].junk == 1
+    assert read_split(dataset, "train").labels.identity.tolist() == [3, 3, 1]
+    assert read_split(dataset, "gallery").labels.identity.tolist() == [0, 2] and dataset.splits["gallery"].junk == 1
 
 
-def test_same_records_as_the_converter_of_the_layout(crop_folder, tmp_path):
-    """Market-1501's folders, once as folders and once as a list."""
+def test_same_records_as_the_converter_of_folders(crop_folder, tmp_path):
+    """Market-1501's folders, converted as folders and as a list."""
     raw_dir = crop_folder()
     rows = ["path,identity,camera,split"]
     for split, folder in [("gallery", "bounding_box_test"), ("train", "bounding_box_train"), ("query", "query")]:
@@ -104,7 +102,7 @@ def test_same_records_as_the_converter_of_the_layout(crop_folder, tmp_path):
     assert folders | {"command": ""} == listed | {"command": ""}
 
 
-def test_as_spreadsheets_write_it(people):
+def test_csv_dialects_of_spreadsheets(people):
     """A byte order mark, CRLF, quotes, blanks around values, empty lines, columns in another order."""
     path = people()
     plain = from_csv.read_crops(path)
@@ -122,7 +120,7 @@ def test_without_attributes_and_for_training_only(people, tmp_path, caplog):
     assert verify(tmp_path / "out").problems == []
 
 
-def test_missing_and_bad_images_are_all_named(people, tmp_path):
+def test_missing_and_bad_images_are_all_listed(people, tmp_path):
     path = people()
     (path.parent / "a" / "1.jpg").unlink()
     (path.parent / "a" / "3.jpg").write_bytes(b"")
@@ -131,7 +129,7 @@ def test_missing_and_bad_images_are_all_named(people, tmp_path):
         _convert(path, tmp_path / "out")
     assert not (tmp_path / "out").exists()
     dataset = _convert(path, tmp_path / "out", skip_bad_images=True)
-    assert dataset.identities == (12,) and read_labels(dataset, "train").label.tolist() == [0]
+    assert dataset.identities == (12,) and read_split(dataset, "train").labels.label.tolist() == [0]
     assert len(json.loads((tmp_path / "out" / "dataset.json").read_text())["skipped"]) == 3
 
 
@@ -164,10 +162,10 @@ def _without(column):
         (ROWS.replace("hat", "Identity"), "'Identity' cannot name an attribute"),
         (ROWS.replace("hat", "camera"), r"'camera\.1' cannot name an attribute"),
         (ROWS.replace("hat", "has hat"), "'has hat' cannot name an attribute"),
-        (ROWS.replace("yes", "no"), "attribute 'hat' has no two classes"),
+        (ROWS.replace("yes", "no"), "attribute 'hat' has fewer than two classes"),
     ],
 )
-def test_bad_table_is_named(people, tmp_path, text, words):
+def test_message_names_the_bad_table(people, tmp_path, text, words):
     path = people(text)
     with pytest.raises(InputError, match=words) as error:
         _convert(path, tmp_path / "out")
@@ -175,7 +173,7 @@ def test_bad_table_is_named(people, tmp_path, text, words):
     assert not (tmp_path / "out").exists()
 
 
-def test_file_or_folder_that_is_not_there(people, tmp_path):
+def test_missing_file_or_folder(people, tmp_path):
     with pytest.raises(InputError, match=r"none\.csv: cannot be read \(No such file"):
         from_csv.convert(tmp_path / "none.csv", tmp_path / "out")
     with pytest.raises(InputError, match="nowhere: no such folder; --images_dir"):
@@ -183,7 +181,7 @@ def test_file_or_folder_that_is_not_there(people, tmp_path):
 
 
 @pytest.mark.slow
-def test_binary(people, tmp_path):
+def test_command_line_tool(people, tmp_path):
     path = people()
     command = [
         sys.executable,

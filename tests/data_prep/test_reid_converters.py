@@ -1,4 +1,4 @@
-"""Market-1501 and DukeMTMC-reID, raw folders to datasets."""
+"""Conversion of Market-1501 and DukeMTMC-reID."""
 
 import hashlib
 import json
@@ -14,9 +14,8 @@ import tensorflow as tf
 from data_prep import dukemtmc, market1501
 from data_prep.verify import verify
 from lrdnn_base.errors import InputError
-from lrdnn_tf.attributes import DUKEMTMC, MARKET1501
 from lrdnn_tf.data.dataset import read_dataset
-from lrdnn_tf.data.pipeline import read_images, read_labels
+from lrdnn_tf.data.split import read_split
 
 
 def _convert(raw_dir, out_dir, **arguments):
@@ -35,9 +34,9 @@ def test_market_counts_and_records(crop_folder, tmp_path):
     }
     assert counts == {"train": (3, 2, 0, 0), "query": (2, 2, 0, 0), "gallery": (3, 2, 2, 1)}
 
-    train = read_labels(dataset, "train")
+    train = read_split(dataset, "train").labels
     assert train.label.tolist() == [0, 0, 1] and train.camera.tolist() == [1, 2, 3]
-    gallery = read_labels(dataset, "gallery")
+    gallery = read_split(dataset, "gallery").labels
     assert gallery.identity.tolist() == [0, 1, 3] and gallery.label.tolist() == [-1, -1, -1]
     assert gallery.path.tolist()[0] == "bounding_box_test/0000_c1s1_000151_01.jpg"
 
@@ -46,8 +45,8 @@ def test_image_bytes_are_kept(crop_folder, tmp_path):
     raw_dir = crop_folder()
     dataset = _convert(raw_dir, tmp_path / "out")
     for split in dataset.splits:
-        paths = read_labels(dataset, split).path
-        images = read_images(dataset, split, range(len(paths)))
+        paths = read_split(dataset, split).labels.path
+        images = read_split(dataset, split).image_files(range(len(paths)))
         assert images == [(raw_dir / path).read_bytes() for path in paths]
 
 
@@ -73,7 +72,7 @@ def test_description_is_complete(crop_folder, write_market_mat, tmp_path):
         "format_version": 1,
         "kind": "reid",
         "name": "small",
-        "attributes": [{"name": task.name, "classes": list(task.classes)} for task in MARKET1501],
+        "attributes": [{"name": task.name, "classes": list(task.classes)} for task in market1501.TASKS],
         "identities": [2, 7],
         "identity_names": {},
         "cameras": [1, 2, 3, 6],
@@ -88,25 +87,25 @@ def test_description_is_complete(crop_folder, write_market_mat, tmp_path):
         assert shard["examples"] == sum(1 for _ in tf.data.TFRecordDataset(str(out_dir / shard["file"])))
 
 
-@pytest.mark.parametrize("place", ["market_attribute.mat", "attribute/market_attribute.mat", "given"])
-def test_attributes_are_found_and_joined(crop_folder, write_market_mat, tmp_path, place, caplog):
+@pytest.mark.parametrize("location", ["market_attribute.mat", "attribute/market_attribute.mat", "given"])
+def test_attributes_are_found_and_joined(crop_folder, write_market_mat, tmp_path, location, caplog):
     raw_dir = crop_folder()
-    path = tmp_path / "labels.mat" if place == "given" else raw_dir / place
+    path = tmp_path / "labels.mat" if location == "given" else raw_dir / location
     path.parent.mkdir(exist_ok=True)
     labels = {"train": {7: {"age": 4, "upred": 2}, 999: {}}, "test": {1: {"gender": 2}, 3: {"hat": 2}}}
     write_market_mat(path, labels)
-    dataset = _convert(raw_dir, tmp_path / "out", attributes=path if place == "given" else None)
-    assert dataset.attributes == MARKET1501
+    dataset = _convert(raw_dir, tmp_path / "out", attributes=path if location == "given" else None)
+    assert dataset.attributes == market1501.TASKS
 
-    train = read_labels(dataset, "train")
+    train = read_split(dataset, "train").labels
     assert train.age.tolist() == [-1, -1, 3] and train.upper_colour.tolist() == [-1, -1, 2]
-    assert read_labels(dataset, "query").gender.tolist() == [1, 0]
-    assert read_labels(dataset, "gallery").hat.tolist() == [-1, 0, 1]  # the distractor has none
+    assert read_split(dataset, "query").labels.gender.tolist() == [1, 0]
+    assert read_split(dataset, "gallery").labels.hat.tolist() == [-1, 0, 1]  # the distractor has none
     assert "train: 1 identities without a row of attributes, all unknown: 2" in caplog.text
     assert "train: 1 identities with a row of attributes and no image: 999" in caplog.text
 
 
-def test_missing_attributes_are_said(crop_folder, tmp_path, caplog):
+def test_missing_attributes_are_logged(crop_folder, tmp_path, caplog):
     _convert(crop_folder(), tmp_path / "out")
     assert "no market_attribute.mat" in caplog.text
 
@@ -114,7 +113,7 @@ def test_missing_attributes_are_said(crop_folder, tmp_path, caplog):
 def test_real_market_labels_join(crop_folder, shared_data, tmp_path):
     """Identity 2, the first row of the published training labels: a man in red and blue."""
     dataset = _convert(crop_folder(), tmp_path / "out", attributes=shared_data / "attributes" / "market_attribute.mat")
-    row = read_labels(dataset, "train").iloc[0]
+    row = read_split(dataset, "train").labels.iloc[0]
     named = {task.name: task.classes[row[task.name]] for task in dataset.attributes if row[task.name] >= 0}
     assert row.identity == 2
     assert named["gender"] == "male" and named["hair"] == "short" and named["age"] == "teenager"
@@ -132,13 +131,13 @@ def test_duke(crop_folder, shared_data, tmp_path):
     out_dir = tmp_path / "out"
     dukemtmc.convert(raw_dir, out_dir, attributes=shared_data / "attributes" / "duke_attribute.mat", name="small")
     dataset = read_dataset(out_dir)
-    assert dataset.attributes == DUKEMTMC and dataset.identities == (1, 8)
-    assert read_labels(dataset, "train").camera.tolist() == [2, 8]
-    assert read_labels(dataset, "train").backpack.tolist() == [1, 1]
-    assert read_labels(dataset, "gallery").identity.tolist() == [2, 5]
+    assert dataset.attributes == dukemtmc.TASKS and dataset.identities == (1, 8)
+    assert read_split(dataset, "train").labels.camera.tolist() == [2, 8]
+    assert read_split(dataset, "train").labels.backpack.tolist() == [1, 1]
+    assert read_split(dataset, "gallery").labels.identity.tolist() == [2, 5]
 
 
-def test_other_files_are_ignored_and_said(crop_folder, tmp_path, caplog):
+def test_other_files_are_ignored_with_a_warning(crop_folder, tmp_path, caplog):
     raw_dir = crop_folder()
     (raw_dir / "query" / "Thumbs.db").write_bytes(b"x")
     dataset = _convert(raw_dir, tmp_path / "out")
@@ -146,7 +145,7 @@ def test_other_files_are_ignored_and_said(crop_folder, tmp_path, caplog):
     assert "1 other files: Thumbs.db" in caplog.text
 
 
-def test_junk_in_train_is_left_out_and_said(crop_folder, jpeg, tmp_path, caplog):
+def test_junk_in_train_is_left_out_with_a_warning(crop_folder, jpeg, tmp_path, caplog):
     raw_dir = crop_folder()
     for name in ("-1_c1s1_000001_00.jpg", "0000_c1s1_000001_00.jpg"):
         (raw_dir / "bounding_box_train" / name).write_bytes(jpeg(5))
@@ -182,13 +181,13 @@ def test_bad_images_stop_the_conversion(crop_folder, tmp_path):
     assert len(skipped) == 2 and str(truncated) in skipped[0] and str(empty) in skipped[1]
 
 
-def test_more_bad_images_than_fit_on_a_line_are_all_listed(crop_folder, tmp_path, caplog):
+def test_more_bad_images_than_a_message_lists_are_all_logged(crop_folder, tmp_path, caplog):
     raw_dir = crop_folder()
     for path in (bad := sorted(raw_dir.glob("*/*c[12]*.jpg"))):
         path.write_bytes(path.read_bytes()[:200])
     with pytest.raises(InputError, match="6 bad images"):
         _convert(raw_dir, tmp_path / "out")
-    listed = [f"bad images: {path} " for path in bad if "-1_" not in path.name]  # nobody looks at junk
+    listed = [f"bad images: {path} " for path in bad if "-1_" not in path.name]  # junk is not read
     assert len(listed) == 6 and all(words in caplog.text for words in listed)
 
 
@@ -198,14 +197,14 @@ def test_identity_without_a_good_image_has_no_label(crop_folder, tmp_path, caplo
         path.write_bytes(b"")
     dataset = _convert(raw_dir, tmp_path / "out", skip_bad_images=True)
     assert dataset.identities == (7,)
-    train = read_labels(dataset, "train")
+    train = read_split(dataset, "train").labels
     assert train.identity.tolist() == [7] and train.label.tolist() == [0]
     assert "1 identities without a single good image: 2" in caplog.text
     assert len(json.loads((tmp_path / "out" / "dataset.json").read_text())["skipped"]) == 2
     assert verify(tmp_path / "out").problems == []
 
 
-def test_nobody_with_a_good_image(crop_folder, tmp_path):
+def test_no_identity_with_a_good_image(crop_folder, tmp_path):
     raw_dir = crop_folder()
     for path in (raw_dir / "bounding_box_train").iterdir():
         path.write_bytes(b"")
@@ -270,7 +269,7 @@ def _nobody_in_train(raw_dir):
         (_nobody_in_train, "training split has no person"),
     ],
 )
-def test_bad_raw_folder_is_named(crop_folder, tmp_path, damage, words):
+def test_message_names_the_bad_raw_folder(crop_folder, tmp_path, damage, words):
     raw_dir = crop_folder()
     damage(raw_dir)
     with pytest.raises(InputError, match=words) as error:
@@ -280,12 +279,12 @@ def test_bad_raw_folder_is_named(crop_folder, tmp_path, damage, words):
 
 
 @pytest.mark.slow
-def test_killed_conversion_starts_over(crop_folder, jpeg, tmp_path):
-    """kill -9 while it waits for an image in the middle; then the same command once more."""
+def test_killed_conversion_can_be_repeated(crop_folder, jpeg, tmp_path):
+    """kill -9 while the conversion waits for an image; then the same command again."""
     raw_dir, out_dir = crop_folder(), tmp_path / "out"
     image = raw_dir / "query" / "0003_c2s1_000001_00.jpg"
     image.unlink()
-    os.mkfifo(image)  # reading it waits for somebody who writes
+    os.mkfifo(image)  # reading it waits for a writer
     command = [sys.executable, "-m", "data_prep.market1501", f"--raw_dir={raw_dir}", f"--out_dir={out_dir}"]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     with subprocess.Popen(command, stderr=subprocess.DEVNULL, env=environment) as process:
@@ -307,8 +306,8 @@ def test_killed_conversion_starts_over(crop_folder, jpeg, tmp_path):
 
 
 @pytest.mark.slow
-def test_binary(crop_folder, tmp_path):
-    """Once well, once into the folder that is there by then: one line, exit code 1, no traceback."""
+def test_command_line_tool(crop_folder, tmp_path):
+    """The second run finds the folder of the first: one line, exit code 1, no traceback."""
     command = [sys.executable, "-m", "data_prep.market1501"]
     command += [f"--raw_dir={crop_folder()}", f"--out_dir={tmp_path / 'out'}", "--name=small", "--shards=1"]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}

@@ -1,6 +1,7 @@
-"""A dataset folder is whole or not there."""
+"""A dataset folder is complete, or it does not exist."""
 
 import concurrent.futures
+import pathlib
 import resource
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from lrdnn_base.errors import InputError
 
 @pytest.fixture
 def write(tmp_path, jpeg):
-    """write(folder, items, shards): the items are numbers, a negative one is an image that encode does not take."""
+    """write(folder, items, shards): the items are numbers; encode raises for negative ones."""
     path = tmp_path.parent / f"{tmp_path.name}.jpg"
     path.write_bytes(jpeg(0))
 
@@ -55,14 +56,14 @@ def test_existing_target_is_kept(tmp_path, existing):
     assert _left(tmp_path) == ["out"]
 
 
-def test_target_that_cannot_be_made(tmp_path):
+def test_target_that_cannot_be_created(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(InputError, match="cannot be made"), shards.new_dataset(tmp_path / "file" / "out"):
+    with pytest.raises(InputError, match="cannot be created"), shards.new_dataset(tmp_path / "file" / "out"):
         pass
 
 
-def test_killed_conversion_is_cleaned_up_by_the_next(tmp_path):
-    """A process that is gone leaves a temporary folder; one that still runs keeps its own."""
+def test_next_conversion_cleans_up_after_a_killed_one(tmp_path):
+    """Temporary folders of dead processes are removed, those of running ones are kept."""
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
     (tmp_path / f".out.partial-{gone.pid}").mkdir()
@@ -73,8 +74,8 @@ def test_killed_conversion_is_cleaned_up_by_the_next(tmp_path):
     assert _left(tmp_path) == sorted([f".other.partial-{gone.pid}", ".out.partial-1", "out"])
 
 
-def test_full_disk_is_said_and_leaves_nothing(tmp_path, write):
-    """A limit on the size of files fails a write as a full disk does."""
+def test_full_disk_is_reported_and_leaves_nothing(tmp_path, write):
+    """A limit on file sizes makes a write fail as on a full disk."""
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     try:
         with (
@@ -90,13 +91,13 @@ def test_full_disk_is_said_and_leaves_nothing(tmp_path, write):
 
 
 @pytest.mark.parametrize("full", ["shard", "description"])
-def test_no_space_left_is_said_and_leaves_nothing(tmp_path, write, monkeypatch, full):
-    """What is written there goes to the device that is always full."""
+def test_no_space_left_is_reported_and_leaves_nothing(tmp_path, write, monkeypatch, full):
+    """A shard or dataset.json is written to /dev/full, which has no space."""
     if full == "shard":
         writer = tf.io.TFRecordWriter
         monkeypatch.setattr(tf.io, "TFRecordWriter", lambda path: writer("/dev/full"))
     else:
-        monkeypatch.setattr(shards, "DESCRIPTION_FILE", "/dev/full")
+        monkeypatch.setattr(shards, "write_json", lambda path, content: pathlib.Path("/dev/full").write_text("{}"))
     with pytest.raises(InputError) as error, shards.new_dataset(tmp_path / "out") as folder:
         write(folder, range(10), 1)
         shards.write_description(folder, "reid", "small")
@@ -116,7 +117,7 @@ def test_order_is_kept_over_shards(tmp_path, write, items, number):
     assert [int(record[:6]) for record in tf.data.TFRecordDataset(paths).as_numpy_iterator()] == list(range(items))
 
 
-def test_bad_images_are_left_out_and_all_named(tmp_path, write):
+def test_bad_images_are_left_out_and_listed(tmp_path, write):
     written = write(tmp_path, [0, -1, 2, -3], 2)
     assert written.items == [0, 2]
     assert written.bad_images == ["image -1", "image -3"]
@@ -135,7 +136,7 @@ def test_every_bad_image_is_in_the_log(caplog):
 
 
 @pytest.mark.parametrize(
-    "damage, said",
+    "damage, words",
     [
         (lambda content: b"", "empty"),
         (lambda content: content[: len(content) // 2], "truncated"),
@@ -144,8 +145,8 @@ def test_every_bad_image_is_in_the_log(caplog):
         (lambda content: b"hello", "not an image"),
     ],
 )
-def test_damaged_images_are_found(tmp_path, jpeg, damage, said):
-    """Also among good ones, and without taking a good one for bad."""
+def test_damaged_images_are_found(tmp_path, jpeg, damage, words):
+    """Damaged images are found among good ones, and good ones are kept."""
     paths = [tmp_path / f"{number}.jpg" for number in range(4)]
     for number, path in enumerate(paths[:3]):
         path.write_bytes(jpeg(number, height=64 + 8 * number))
@@ -153,7 +154,7 @@ def test_damaged_images_are_found(tmp_path, jpeg, damage, said):
     with concurrent.futures.ThreadPoolExecutor() as pool:
         first, bad, third, missing = shards.read_images(paths, pool)
     assert first == (jpeg(0, height=64), 64, 64) and third == (jpeg(2, height=80), 80, 64)
-    assert str(paths[1]) in str(bad) and said in str(bad)
+    assert str(paths[1]) in str(bad) and words in str(bad)
     assert str(missing) == f"{paths[3]} (No such file or directory)"
 
 

@@ -1,4 +1,4 @@
-"""Every kind of damage to a converted dataset is found and named."""
+"""Every kind of damage to a converted dataset is found and reported."""
 
 import hashlib
 import itertools
@@ -30,7 +30,7 @@ def converted(crop_folder, write_market_mat, tmp_path):
 
 
 def _rewrite(path, change):
-    """Writes the records of a shard anew, changed, with the hash in dataset.json to match."""
+    """Overwrites a shard with changed records, and its hash in dataset.json."""
     content = list(tf.data.TFRecordDataset(str(path)).as_numpy_iterator())
     with tf.io.TFRecordWriter(str(path)) as writer:
         for record in change(content):
@@ -94,7 +94,7 @@ def _cut(path):
         ),
     ],
 )
-def test_damage_is_named(converted, damage, words):
+def test_damage_is_reported(converted, damage, words):
     damage(converted / "train-00000-of-00001.tfrecord")
     found = verify(converted)
     for word in words:
@@ -103,7 +103,7 @@ def test_damage_is_named(converted, damage, words):
 
 
 def test_every_flipped_bit_is_found_in_its_record(converted):
-    """Wherever it is: in the length of a record, in a checksum, in the image."""
+    """The bit may be in the length of a record, in a checksum or in the image."""
     path = converted / "train-00000-of-00001.tfrecord"
     good = path.read_bytes()
     # A record is 8 bytes of length, 4 of checksum, the content, 4 of checksum.
@@ -117,7 +117,8 @@ def test_every_flipped_bit_is_found_in_its_record(converted):
             content[position] ^= 1 << rng.integers(8)
             path.write_bytes(content)
             assert (
-                f"{path}: record {record}: damaged; it and those after it cannot be read" in verify(converted).problems
+                f"{path}: record {record}: damaged; it and the records after it cannot be read"
+                in verify(converted).problems
             )
     assert record == 2
     path.write_bytes(good)
@@ -125,7 +126,7 @@ def test_every_flipped_bit_is_found_in_its_record(converted):
 
 
 @pytest.mark.parametrize("missing", ["splits", "shards", "sha256"])
-def test_incomplete_description_is_named(converted, missing):
+def test_incomplete_description_is_reported(converted, missing):
     description = converted / "dataset.json"
     description.write_text(description.read_text().replace(f'"{missing}"', '"renamed"').replace('"reid"', '"pose"'))
     with pytest.raises(InputError, match=r"dataset\.json: incomplete"):
@@ -142,7 +143,7 @@ def test_real_pose_dataset(shared_data, tmp_path):
 
     plain = contact_sheet({"val": [record._replace(keypoints=None) for record in found.samples["val"]]})
     drawn = contact_sheet(found.samples)
-    assert cv2.absdiff(plain, drawn).any(axis=2).sum() > 12 * 13 * 5  # keypoints are there to be seen
+    assert cv2.absdiff(plain, drawn).any(axis=2).sum() > 12 * 13 * 5  # keypoints are visible
 
 
 def test_damaged_pose_dataset(shared_data, tmp_path):
@@ -154,14 +155,14 @@ def test_damaged_pose_dataset(shared_data, tmp_path):
     assert any("people, dataset.json says 12" in problem for problem in found.problems)
 
 
-def test_folder_that_is_no_dataset(tmp_path):
+def test_folder_that_is_not_a_dataset(tmp_path):
     with pytest.raises(InputError, match=r"no dataset\.json"):
         verify(tmp_path)
 
 
 @pytest.mark.slow
-def test_binaries_of_a_pose_dataset(shared_data, tmp_path):
-    """Converted and verified by the commands that people type."""
+def test_command_line_tools_on_a_pose_dataset(shared_data, tmp_path):
+    """Converts and verifies with the command-line tools."""
     folder, out_dir = shared_data / "coco_val2017_sample", tmp_path / "out"
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
 

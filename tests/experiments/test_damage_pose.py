@@ -20,7 +20,7 @@ def layers(folder):
     return {layer.name: layer.get_weights() for layer in load_pose_network(folder, None, None).layers}
 
 
-def test_shuffled_weights_are_the_same_numbers_at_other_places(pose_dir, tmp_path):
+def test_shuffling_permutes_the_values_of_each_weight_tensor(pose_dir, tmp_path):
     damage_pose(pose_dir, "shuffled", tmp_path / "out")
     before, after = layers(pose_dir), layers(tmp_path / "out")
     for name, weights in before.items():
@@ -29,7 +29,7 @@ def test_shuffled_weights_are_the_same_numbers_at_other_places(pose_dir, tmp_pat
             assert one.size < 20 or not np.array_equal(one, other), name
 
 
-def test_only_the_last_stage_starts_anew(pose_dir, tmp_path):
+def test_only_the_last_stage_is_reinitialized(pose_dir, tmp_path):
     damage_pose(pose_dir, "last_stage", tmp_path / "out")
     before, after = layers(pose_dir), layers(tmp_path / "out")
     changed = {
@@ -40,7 +40,7 @@ def test_only_the_last_stage_starts_anew(pose_dir, tmp_path):
     assert changed == {name for name, weights in before.items() if name.startswith("pose_stage3_") and weights}
 
 
-def test_the_same_seed_damages_alike(pose_dir, tmp_path):
+def test_the_same_seed_gives_the_same_weights(pose_dir, tmp_path):
     for number in range(2):
         damage_pose(pose_dir, "last_stage", tmp_path / str(number), seed=3)
     one, other = layers(tmp_path / "0"), layers(tmp_path / "1")
@@ -49,6 +49,6 @@ def test_the_same_seed_damages_alike(pose_dir, tmp_path):
             np.testing.assert_array_equal(a, b)
 
 
-def test_a_wrong_damage_lists_the_right_ones(pose_dir, tmp_path):
+def test_an_unknown_damage_lists_the_known_ones(pose_dir, tmp_path):
     with pytest.raises(InputError, match="'burnt' is not one of shuffled, last_stage"):
         damage_pose(pose_dir, "burnt", tmp_path / "out")

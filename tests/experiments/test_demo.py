@@ -1,4 +1,4 @@
-"""The whole road in small: every command of the demo, from drawing people to searching among them."""
+"""The full pipeline at a small size: every command of the demo, from rendering people to searching them."""
 
 import json
 import subprocess
@@ -39,6 +39,6 @@ def test_the_demo_ends_in_a_report_and_a_model(tmp_path):
 
 
 def test_a_command_that_fails_ends_the_demo(tmp_path, monkeypatch):
-    monkeypatch.setattr(demo, "commands", lambda *_: iter(["no_such_module_of_ours", "data_prep.rendered --never"]))
-    with pytest.raises(demo.InputError, match="stopped at: python -m no_such_module_of_ours"):
+    monkeypatch.setattr(demo, "commands", lambda *_: iter(["no_such_module", "data_prep.rendered --never"]))
+    with pytest.raises(demo.InputError, match="stopped at: python -m no_such_module"):
         demo.run(tmp_path / "demo", demo.Size())

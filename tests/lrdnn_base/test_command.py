@@ -1,4 +1,4 @@
-"""What a person sees when a binary cannot go on."""
+"""How a command-line tool ends, and what it writes to stderr."""
 
 import subprocess
 import sys
@@ -43,7 +43,7 @@ def test_bad_input_ends_in_one_line(body, arguments, code, line):
     assert (ended.returncode, ended.stderr.strip()) == (code, line)
 
 
-def test_a_fault_of_ours_keeps_its_traceback():
+def test_an_internal_error_keeps_its_traceback():
     ended = run("[][0]")
     assert ended.returncode == 1
     assert "Traceback" in ended.stderr

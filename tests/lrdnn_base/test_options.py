@@ -75,4 +75,4 @@ def test_flags_come_from_the_fields():
     assert run().stdout.strip() == "{'share': 0.5, 'kind': 'x', 'fast': False} {}"
     assert "should be one of <x|y>" in run("--kind=z").stderr
     assert "no flag --name: there are --epochs, --share, --kind, --sigma, --fast" in run("--name=a").stderr
-    assert "Passes over the images." in run("--helpfull").stdout
+    assert "Passes over the images." in run("--help").stdout

@@ -1,4 +1,4 @@
-"""The training loop on a network of two weights: what it does when it is stopped, killed or out of something."""
+"""The training loop on a network of two weights: when it is stopped, killed, or out of memory or disk space."""
 
 import os
 import signal
@@ -75,7 +75,7 @@ def assert_same_weights(one, other):
     ("number", "step", "ema"),
     [(signal.SIGTERM, 1, None), (signal.SIGINT, 4, None), (signal.SIGTERM, 6, 0.9), (signal.SIGTERM, 12, 0.9)],
 )
-def test_a_stopped_training_saves_and_goes_on_to_the_same_weights(tmp_path, number, step, ema):
+def test_a_stopped_training_saves_and_resumes_to_the_same_weights(tmp_path, number, step, ema):
     whole = train(tmp_path / "whole", line_model(ema))
     before = signal.getsignal(number)
     with pytest.raises(Stopped, match=f"after step {step} ") as stopped:
@@ -98,8 +98,8 @@ def test_a_second_signal_stops_at_once(tmp_path):
 
 
 @pytest.mark.parametrize("step", [1, 4, 11])
-def test_a_killed_training_goes_on_to_the_same_weights(tmp_path, step, monkeypatch):
-    """With a checkpoint after every second step, as one every ten minutes."""
+def test_a_killed_training_resumes_to_the_same_weights(tmp_path, step, monkeypatch):
+    """A checkpoint after every second step stands for the one every ten minutes."""
 
     class Killed(Exception):
         pass
@@ -115,8 +115,8 @@ def test_a_killed_training_goes_on_to_the_same_weights(tmp_path, step, monkeypat
     assert_same_weights(train(tmp_path / "killed"), whole)
 
 
-def test_average_weights_are_averages(tmp_path):
-    """Of the weights after each step, from the first ones on, with the momentum asked for."""
+def test_averaged_weights_are_the_moving_average(tmp_path):
+    """It runs over the weights after each step, starts from the initial ones, and has the given momentum."""
     seen = []
 
     class Note(keras.callbacks.Callback):
@@ -157,7 +157,7 @@ def test_the_three_newest_states_are_kept(tmp_path):
 
 
 @pytest.mark.parametrize("loss", [float("nan"), float("inf")])
-def test_a_loss_that_is_no_number_ends_in_one_line(tmp_path, loss):
+def test_a_loss_that_is_not_finite_ends_in_one_line(tmp_path, loss):
     model = line_model()
     stop = StopOnNonFinite(Checkpoints(model, tmp_path, STEPS))
     stop.set_model(model)
@@ -166,7 +166,7 @@ def test_a_loss_that_is_no_number_ends_in_one_line(tmp_path, loss):
         stop.on_train_batch_end(1, {"hat_loss": loss})
 
 
-def test_a_loss_that_stops_being_a_number_names_the_state_before(tmp_path):
+def test_a_loss_that_stops_being_finite_names_the_last_checkpoint(tmp_path):
     def broken_in_the_second_epoch(epoch, step, part):
         return batches(epoch, step, part).map(lambda x, y: (x, tf.where(x > 5.5, float("nan"), y)))
 
@@ -174,7 +174,7 @@ def test_a_loss_that_stops_being_a_number_names_the_state_before(tmp_path):
         train(tmp_path, batches=broken_in_the_second_epoch)
 
 
-def test_a_full_disk_is_named_and_earlier_states_stay(tmp_path, monkeypatch):
+def test_a_full_disk_is_named_and_earlier_checkpoints_stay(tmp_path, monkeypatch):
     save = tf.train.CheckpointManager.save
 
     def full(self, checkpoint_number):
@@ -189,7 +189,7 @@ def test_a_full_disk_is_named_and_earlier_states_stay(tmp_path, monkeypatch):
     assert_same_weights(train(tmp_path), train(tmp_path.with_name("whole")))
 
 
-def test_a_device_without_memory_for_the_batch_says_what_to_try(tmp_path, monkeypatch):
+def test_a_device_without_memory_for_the_batch_suggests_a_smaller_one(tmp_path, monkeypatch):
     def exhausted(self, *args, **kwargs):
         raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor")
 

@@ -9,16 +9,16 @@ import pytest
 import scipy.io
 from PIL import Image
 
-from data_prep.attribute_labels import MARKET1501_FIELDS
+from data_prep.market1501 import LABEL_FIELDS as MARKET1501_FIELDS
 from data_prep.market1501 import convert
 from experiments.benchmarks.loopback_server import LoopbackServer
-from lrdnn_tf import runs
 from lrdnn_tf.config import TrainingConfig
 from lrdnn_tf.data.dataset import Dataset, read_dataset
-from lrdnn_tf.data.pipeline import read_images
+from lrdnn_tf.data.split import read_split
 from lrdnn_tf.export import export
+from lrdnn_tf.phases import FUSION, PHASES
 from lrdnn_tf.serving.saved_model import LocalModel
-from lrdnn_tf.training.phases import phase_config
+from lrdnn_tf.training.phase_config import phase_config
 from lrdnn_tf.training.train_phase import train_phase
 from pose_pretrain.network import build_pose_network, save_pose_network
 
@@ -61,9 +61,9 @@ def trained_run(tiny_dataset, tmp_path_factory) -> pathlib.Path:
     """A run with all three phases of a small LRDNN, trained for one step each."""
     run_dir = tmp_path_factory.mktemp("trained_run")
     save_pose_network(build_pose_network(None, None, 0.1), run_dir / "pose", {"pose_width": 0.1})
-    options = {"backbone": "small", "height": 64, "width": 32, "bilinear_dim": 128}
-    for phase in runs.PHASES:
-        config = phase_config(phase, tiny_dataset, run_dir, True, options)
+    size, fusion = {"backbone": "small", "height": 64, "width": 32}, {"bilinear_dim": 128}
+    for phase in PHASES:
+        config = phase_config(phase, tiny_dataset, run_dir, True, fusion if phase == FUSION else size)
         train_phase(phase, tiny_dataset, run_dir, config, TrainingConfig(epochs=1, batch_size=24))
     return run_dir
 
@@ -83,7 +83,7 @@ def _write_labels(path: pathlib.Path) -> None:
 
 @pytest.fixture(scope="session")
 def export_dir(trained_run, tmp_path_factory) -> pathlib.Path:
-    """Holds version 1, the fusion phase of `trained_run`."""
+    """An export folder with version 1, the fusion phase of `trained_run`."""
     folder = tmp_path_factory.mktemp("export")
     export(trained_run, "fusion", folder)
     return folder
@@ -104,7 +104,7 @@ def local_model(export_dir) -> LocalModel:
 
 @pytest.fixture(scope="session")
 def server(export_dir):
-    """Without batching."""
+    """A loopback server without batching."""
     with LoopbackServer(export_dir) as server:
         yield server
 
@@ -112,7 +112,7 @@ def server(export_dir):
 @pytest.fixture(scope="session")
 def crops(tiny_dataset) -> list[bytes]:
     """Image files of the gallery."""
-    return read_images(tiny_dataset, "gallery", range(tiny_dataset.splits["gallery"].examples))
+    return read_split(tiny_dataset, "gallery").image_files(range(tiny_dataset.splits["gallery"].examples))
 
 
 _GENERATOR = np.random.default_rng(0)
@@ -156,7 +156,7 @@ def good_images() -> dict[str, tuple[bytes, np.ndarray, int]]:
 
 @pytest.fixture(scope="session")
 def bad_images() -> dict[str, tuple[bytes, str]]:
-    """Name to the file, and what is said of it."""
+    """Name to the file and the words of its error message."""
     huge = Image.new("RGB", (20000, 20000))
     return {
         "empty": (b"", "not a JPEG or PNG"),

@@ -1,4 +1,4 @@
-"""The binary, as people run it."""
+"""The command-line tool pretrain_pose, run in a process of its own."""
 
 import subprocess
 import sys
@@ -9,7 +9,7 @@ def run(*flags):
     return subprocess.run(command, capture_output=True, text=True, timeout=120)
 
 
-def test_a_wrong_folder_ends_in_one_line_that_says_what_to_do(tmp_path):
+def test_a_wrong_folder_ends_in_one_line_with_the_remedy(tmp_path):
     done = run(f"--data_dir={tmp_path}", f"--run_dir={tmp_path / 'run'}")
     assert done.returncode == 1
     errors = [line for line in done.stderr.splitlines() if line.startswith("error:")]

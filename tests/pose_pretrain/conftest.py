@@ -1,4 +1,4 @@
-"""Small pose datasets, written as the converter writes them."""
+"""Small pose datasets in the converter's format."""
 
 import json
 
@@ -12,7 +12,7 @@ from pose_pretrain.records import encode_example
 
 
 def random_keypoints(rng, people, height, width):
-    """COCO keypoints [people, 17, 3] anywhere in the image, a fifth of them unlabelled."""
+    """Random COCO keypoints [people, 17, 3] in the image, of which a fifth are unlabelled."""
     xy = rng.uniform(0, [width - 1, height - 1], (people, 17, 2))
     v = rng.choice([0, 1, 2, 2, 2], (people, 17, 1))
     return np.concatenate([xy * (v > 0), v], axis=-1).astype(np.float32)
@@ -55,7 +55,7 @@ def write_dataset(folder, splits):
 
 @pytest.fixture(scope="session")
 def pose_dataset(tmp_path_factory):
-    """11 training images of one to three people, some with an ignore mask, and 4 to validate on."""
+    """11 training images of one to three people, some with an ignore mask, and 4 validation images."""
     rng = np.random.default_rng(0)
 
     def examples(first_id, count):

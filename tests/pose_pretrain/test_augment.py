@@ -29,8 +29,8 @@ def grid_of_keypoints():
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_keypoints_stay_on_what_they_mark(seed):
-    """A blob drawn on a keypoint before the warp is at the warped keypoint after it."""
+def test_keypoints_move_with_the_image(seed):
+    """A blob that is drawn on a keypoint before the warp is at the warped keypoint after it."""
     keypoints = grid_of_keypoints()
     box = np.array([[40, 20, 80, 80]], np.float32)
     warp, mirrored = random_warp(tf.constant([seed, 1]), box, SIZE, *CROP)
@@ -42,7 +42,7 @@ def test_keypoints_stay_on_what_they_mark(seed):
         assert v == 2
         if 12 < x < CROP[1] - 12 and 12 < y < CROP[0] - 12:
             crop, _ = warp_image(image, np.zeros((*SIZE, 1), np.float32), warp, *CROP)
-            # Gray is what lies beyond the image; only the blob is brighter.
+            # Pixels outside the image are gray; only the blob is brighter.
             bright = np.where(crop.numpy()[..., 0] > 128.5, crop.numpy()[..., 0] - 128, 0)
             np.testing.assert_allclose(centre_of_mass(bright), [x, y], atol=0.5)
             checked += 1
@@ -56,7 +56,7 @@ def test_mask_moves_with_the_image():
     for seed in range(4):
         warp, _ = random_warp(tf.constant([seed, 2]), np.array([[40, 20, 80, 80]], np.float32), SIZE, *CROP)
         crop, ignored = (value.numpy() for value in warp_image(image, mask, warp, *CROP))
-        # Where the crop is fully inside the image, the mask says what the picture shows.
+        # The mask equals the crop where the crop is fully inside the image.
         clear = (ignored[..., 0] > 0.999) | (crop[..., 0] < 0.01)
         assert (ignored[..., 0] > 0.999).sum() > 20
         np.testing.assert_allclose(crop[clear][:, 0] / 255, ignored[clear][:, 0], atol=2e-3)
@@ -76,7 +76,7 @@ def test_small_crops_are_antialiased():
     assert crop.numpy()[6:-6, 6:-6].std() < 5
 
 
-def test_box_fills_its_share_in_the_middle():
+def test_the_box_is_centred_and_fills_its_share():
     box = tf.constant([30.0, 10.0, 21.0, 91.0])
     warp = person_warp(box, SIZE, *CROP, share=0.5).numpy()
     corners = warp @ np.array([[30, 10, 1], [50, 100, 1]], np.float32).T
@@ -84,7 +84,7 @@ def test_box_fills_its_share_in_the_middle():
     np.testing.assert_allclose(corners[1, 1] - corners[1, 0], 90 * 0.5 * CROP[0] / 91, rtol=1e-4)
 
 
-def test_turning_is_by_the_angle_and_mirroring_swaps_sides():
+def test_rotation_has_the_given_angle_and_mirroring_swaps_sides():
     warp = person_warp(tf.constant([0.0, 0, 10, 10]), SIZE, 80, 80, angle=30.0).numpy()
     direction = warp[:2, :2] @ [1, 0]
     np.testing.assert_allclose(np.degrees(np.arctan2(direction[1], direction[0])), 30, atol=1e-3)
@@ -100,7 +100,7 @@ def test_random_warp_is_a_function_of_its_seed():
     assert not np.array_equal(warps[0], warps[2])
 
 
-def test_random_warps_keep_the_person_in_sight():
+def test_random_warps_keep_the_person_in_the_crop():
     box = np.array([[40, 20, 40, 80]], np.float32)
     middle = np.array([[[40 + 19.5, 20 + 39.5, 2]] * 18], np.float32)
     for seed in range(50):
@@ -111,14 +111,14 @@ def test_random_warps_keep_the_person_in_sight():
 
 
 @pytest.mark.parametrize("box", [[5, 5, 0, 10], [5, 5, 10, -1], [np.nan, 0, 10, 10], [0, 0, np.inf, 10]])
-def test_unusable_boxes_are_the_whole_image(box):
+def test_an_unusable_box_stands_for_the_whole_image(box):
     np.testing.assert_array_equal(usable_box(tf.constant(box, tf.float32), SIZE), [0, 0, SIZE[1], SIZE[0]])
     warp = person_warp(tf.constant(box, tf.float32), SIZE, *CROP)
     assert np.isfinite(warp).all() and abs(np.linalg.det(warp)) > 0
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 500), (2000, 1)])
-def test_thin_images(size):
+def test_thin_images_give_finite_crops(size):
     image = np.full((*size, 3), 50, np.float32)
     warp, _ = random_warp(tf.constant([0, 0]), np.zeros((0, 4), np.float32), size, *CROP)
     crop, ignored = warp_image(image, np.ones((*size, 1), np.float32), warp, *CROP)

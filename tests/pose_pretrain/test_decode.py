@@ -1,4 +1,4 @@
-"""Decoding is held to the targets: what targets.py draws of known people must be read back as these people."""
+"""Decoding is tested against the targets: from the maps that targets.py draws, it must recover the people."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from pose_pretrain.targets import affinity_maps, confidence_maps
 
 HEIGHT, WIDTH = 16, 16  # cells
 
-# A standing person from the front, in heads from the pelvis.
+# A standing person seen from the front: offsets from the pelvis, in units of the head's height.
 _STANDING = {
     "nose": (0, -3.0), "neck": (0, -2.3), "eye": (0.2, -3.2), "ear": (0.45, -3.1), "shoulder": (0.8, -2.3),
     "elbow": (1.1, -1.2), "wrist": (1.3, -0.1), "hip": (0.5, 0), "knee": (0.55, 1.7), "ankle": (0.6, 3.4),
@@ -17,7 +17,7 @@ _STANDING = {
 
 
 def standing(rng, x, y, head):
-    """A person [18, 3] with the pelvis at x, y: the one above, each joint moved a little."""
+    """The person above as keypoints [18, 3], with the pelvis at x, y and noise on each joint."""
     keypoints = np.full((18, 3), 2, np.float32)
     for number, name in enumerate(KEYPOINTS):
         side, _, part = name.rpartition("_")
@@ -42,8 +42,8 @@ def errors(found, person):
     return np.linalg.norm(found[0, :, :2] - person[:, :2], axis=1)
 
 
-def test_maps_of_one_person_give_its_keypoints_back():
-    """Targets and decoding agree on where a cell is, to a fraction of a pixel."""
+def test_decoding_recovers_the_keypoints_of_one_person():
+    """Targets and decoding agree on the position of a cell to a fraction of a pixel."""
     rng = np.random.default_rng(0)
     for _ in range(10):
         person = np.full((18, 3), 2, np.float32)
@@ -64,10 +64,10 @@ def test_people_whose_boxes_overlap_keep_their_own_keypoints():
             near.append(errors(find_keypoints(*maps, box_of(person)), person) < 3)
             near_by_height.append(errors(highest_peaks(maps[0], box_of(person)), person) < 3)
     assert np.mean(near) > 0.97
-    assert np.mean(near_by_height) < 0.85  # the case is one that needs the affinity maps
+    assert np.mean(near_by_height) < 0.85  # this case requires the affinity maps
 
 
-def test_parts_that_nothing_joins_are_the_highest_peak_in_the_box():
+def test_parts_that_no_limb_joins_are_at_the_highest_peak_in_the_box():
     rng = np.random.default_rng(2)
     person, other = standing(rng, 35, 64, 12), standing(rng, 95, 64, 12)
     confidence, affinity = maps_of([person, other])
@@ -81,7 +81,7 @@ def test_parts_that_nothing_joins_are_the_highest_peak_in_the_box():
     np.testing.assert_allclose(nobody_joined, highest_peaks(confidence, box_of(other)), atol=1e-4)
 
 
-def test_only_peaks_inside_the_box_are_guessed():
+def test_only_peaks_inside_the_box_are_candidates():
     rng = np.random.default_rng(3)
     left, right = np.full((2, 18, 3), 2, np.float32)
     left[:, :2] = rng.uniform([10, 10], [50, 110], (18, 2))
@@ -92,13 +92,13 @@ def test_only_peaks_inside_the_box_are_guessed():
 
 
 @pytest.mark.parametrize("box", [[10, 10, 0, 0], [-500, -500, 10, 10], [np.nan] * 4, [20, 20, 10, -3]])
-def test_boxes_that_hold_no_cell_are_the_whole_image(box):
+def test_a_box_without_any_cell_stands_for_the_whole_image(box):
     maps = maps_of([standing(np.random.default_rng(4), 60, 60, 14)])
     np.testing.assert_array_equal(find_keypoints(*maps, np.array([box], np.float32)), find_keypoints(*maps))
 
 
 @pytest.mark.parametrize("shape", [(4, 4), (1, 1), (46, 46)])
-def test_any_maps_give_numbers(shape):
+def test_all_maps_give_finite_keypoints(shape):
     rng = np.random.default_rng(5)
     affinity = rng.normal(size=(1, *shape, 38)).astype(np.float32)
     for confidence in (np.zeros, np.ones, lambda size: np.full(size, -3.0), lambda size: rng.normal(size=size)):
@@ -116,13 +116,13 @@ def test_peaks_are_the_cells_that_no_neighbour_exceeds():
             around = confidence[max(row - 1, 0) : row + 2, max(column - 1, 0) : column + 2, :18]
             tops = np.flatnonzero(around.max(axis=(0, 1)) == confidence[row, column, :18])
             expected |= {(int(part), row, column) for part in tops if confidence[row, column, part] > 0.1}
-    column, row = np.round((peaks.place - 3.5) / 8).astype(int).T
+    column, row = np.round((peaks.position - 3.5) / 8).astype(int).T
     found = {(int(p), int(r), int(c)) for p, r, c in zip(peaks.part, row, column, strict=True)}
-    # Tops of two cells of equal height lie between them: there, rounding may name the other one.
+    # The maximum of two adjacent cells of equal value lies between them: rounding may select either cell.
     assert len(peaks.part) == len(expected) and len(found & expected) > 0.9 * len(expected)
 
 
-def test_limbs_come_surest_first_and_not_against_their_direction():
+def test_limbs_are_sorted_by_affinity_and_never_against_their_direction():
     start, end = LIMBS[1]
     peaks = Peaks(
         np.array([start, end, end]), np.array([[20.0, 20.0], [20.0, 80.0], [80.0, 20.0]]), np.array([0.9, 0.8, 0.7])
@@ -133,7 +133,7 @@ def test_limbs_come_surest_first_and_not_against_their_direction():
     assert join_limbs(peaks, -affinity).tolist() == []
 
 
-def test_nobody_has_a_part_twice_and_no_peak_two_owners():
+def test_no_person_has_a_part_twice_and_no_peak_belongs_to_two_people():
     rng = np.random.default_rng(7)
     peaks = Peaks(rng.integers(0, 18, 60), rng.uniform(0, 128, (60, 2)), rng.uniform(size=60))
     limbs = join_limbs(peaks, rng.normal(size=(HEIGHT, WIDTH, 38)))

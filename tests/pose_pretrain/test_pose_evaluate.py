@@ -25,13 +25,13 @@ HEIGHT, WIDTH = 10, 8  # cells
 
 
 def one_person(rng, count):
-    """[count, 18, 3], everything labelled, away from the edge of the maps."""
+    """Keypoints [count, 18, 3], all labelled, at a distance from the edge of the maps."""
     keypoints = np.full((count, 18, 3), 2, np.float32)
     keypoints[..., :2] = rng.uniform(8, [8 * WIDTH - 9, 8 * HEIGHT - 9], (count, 18, 2))
     return keypoints
 
 
-def test_maps_of_the_mirrored_image_are_turned_back():
+def test_unflipping_inverts_the_effect_of_mirroring_the_image():
     rng = np.random.default_rng(3)
     people = one_person(rng, 6).reshape(2, 3, 18, 3)
     mirrored = people[:, :, list(FLIP)] * [-1, 1, 1] + [8 * WIDTH - 1, 0, 0]
@@ -48,7 +48,7 @@ def test_maps_of_the_mirrored_image_are_turned_back():
     )
 
 
-def test_to_image_undoes_the_warp():
+def test_to_image_inverts_the_warp():
     rng = np.random.default_rng(4)
     keypoints = one_person(rng, 3)
     warps = np.tile(np.eye(3, dtype=np.float32), (3, 1, 1))
@@ -58,7 +58,7 @@ def test_to_image_undoes_the_warp():
     np.testing.assert_allclose(back, keypoints, rtol=1e-3, atol=1e-2)
 
 
-def test_boxes_in_crops():
+def test_boxes_in_crops_are_scaled_and_shifted():
     warp = np.array([[[2, 0, 5], [0, 2, -3], [0, 0, 1]]], np.float32)
     np.testing.assert_array_equal(boxes_in_crops(np.array([[1, 2, 3, 4]], np.float32), warp), [[7, 1, 6, 8]])
 
@@ -75,7 +75,7 @@ def people_of(keypoints, found, images=None):
     )
 
 
-def test_oks_ap_of_the_truth_is_one_and_of_nonsense_nothing(make_keypoints):
+def test_oks_ap_is_one_for_the_labels_and_zero_for_distant_keypoints(make_keypoints):
     rng = np.random.default_rng(5)
     keypoints = from_coco(make_keypoints(rng, 6, 300, 300))
     images = np.array([7, 7, 7, 8, 8, 9])
@@ -85,18 +85,18 @@ def test_oks_ap_of_the_truth_is_one_and_of_nonsense_nothing(make_keypoints):
     assert oks_ap(people_of(keypoints, elsewhere, images))["AP"] == 0
 
 
-def test_oks_falls_with_distance(make_keypoints):
+def test_oks_ap_decreases_with_distance(make_keypoints):
     rng = np.random.default_rng(6)
     keypoints = from_coco(make_keypoints(rng, 8, 300, 300))
     ap = [oks_ap(people_of(keypoints, keypoints + np.array([error, 0, 0])))["AP"] for error in (0, 8, 16)]
     assert ap[0] > ap[1] > ap[2]
 
 
-def test_pck_counts_by_hand():
+def test_pck_equals_a_count_by_hand():
     names = {name: number for number, name in enumerate(KEYPOINTS)}
     keypoints, found = np.zeros((2, 18, 3), np.float32), np.zeros((2, 18, 3), np.float32)
     keypoints[:, names["left_shoulder"]] = [0, 0, 2]
-    keypoints[:, names["right_hip"]] = [30, 40, 1]  # torso of 50: 10 pixels are near enough
+    keypoints[:, names["right_hip"]] = [30, 40, 1]  # the torso is 50 long, so the tolerance is 10 pixels
     keypoints[:, names["nose"]] = [100, 100, 2]
     found[:, names["right_hip"], :2] = [30, 40]
     found[0, names["nose"], :2] = [100, 109.9]
@@ -108,17 +108,17 @@ def test_pck_counts_by_hand():
     assert overall_pck(table) == pytest.approx(5 / 6)
 
 
-def test_people_without_a_torso_are_left_out():
+def test_people_without_a_torso_are_excluded():
     keypoints = np.zeros((3, 18, 3), np.float32)
     keypoints[:, 0] = [5, 5, 2]
-    keypoints[1, [KEYPOINTS.index("left_shoulder"), KEYPOINTS.index("right_hip")]] = [7, 7, 2]  # no length
+    keypoints[1, [KEYPOINTS.index("left_shoulder"), KEYPOINTS.index("right_hip")]] = [7, 7, 2]  # torso of length 0
     np.testing.assert_array_equal(torso_lengths(keypoints), 0)
     table = keypoint_table(keypoints, keypoints)
     assert table["labelled"].sum() == 0 and overall_pck(table) == 0
 
 
-def test_evaluate_walks_from_records_to_scores(pose_dataset, monkeypatch):
-    """A network that says the truth scores full marks: crops, decoding and scores agree on coordinates."""
+def test_evaluate_gives_full_scores_for_the_true_maps(pose_dataset, monkeypatch):
+    """Crops, decoding and scores agree on coordinates, from records to scores."""
     found = find_people(build_pose_network(128, 128, 0.125), pose_dataset, "val", 128, 128)
     truth = iter([found.keypoints])
 
@@ -137,7 +137,7 @@ def test_evaluate_walks_from_records_to_scores(pose_dataset, monkeypatch):
 
 
 def test_flip_averaging_makes_mirrored_images_equal(pose_dataset):
-    """With averaging, an image and its mirror give mirrored maps, whatever the network says."""
+    """With averaging, an image and its mirror image give mirrored maps, for any network."""
     network = build_pose_network(32, 32, 0.125)
     images = np.random.default_rng(7).uniform(0, 255, (2, 32, 32, 3)).astype(np.float32)
     confidence, affinity = pose_evaluate.final_maps(network, images, flip=True)
@@ -146,8 +146,8 @@ def test_flip_averaging_makes_mirrored_images_equal(pose_dataset):
     np.testing.assert_allclose(unflip_affinity(affinity_m), affinity, atol=1e-4)
 
 
-def test_nobody_to_find_is_said(tmp_path, make_dataset, make_example):
+def test_a_split_without_people_is_refused(tmp_path, make_dataset, make_example):
     rng = np.random.default_rng(8)
     dataset = make_dataset(tmp_path, {"val": [make_example(rng, 1, 40, 40, 0)]})
-    with pytest.raises(InputError, match="nobody"):
+    with pytest.raises(InputError, match="no people with labelled keypoints"):
         evaluate(build_pose_network(32, 32, 0.125), dataset, "val", 32, 32)

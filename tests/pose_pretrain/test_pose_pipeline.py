@@ -45,7 +45,7 @@ def test_shapes_and_ranges(pose_dataset):
         assert all(np.isfinite(values).all() for values in maps.values())
 
 
-def test_the_same_seed_gives_the_same_batches_whatever_the_global_seed(pose_dataset):
+def test_batches_depend_on_the_seed_and_not_on_the_global_seed(pose_dataset):
     tf.random.set_seed(1)
     one = take(pose_dataset, 3)
     tf.random.set_seed(2)
@@ -53,13 +53,13 @@ def test_the_same_seed_gives_the_same_batches_whatever_the_global_seed(pose_data
     assert not np.array_equal(one[0][0], take(pose_dataset, 1, seed=1)[0][0])
 
 
-def test_going_on_at_an_epoch_sees_what_an_uninterrupted_run_sees(pose_dataset):
+def test_resuming_at_an_epoch_gives_the_batches_of_an_uninterrupted_run(pose_dataset):
     steps = steps_per_epoch(pose_dataset, 4)
     assert steps == 11 // 4
     assert_same(take(pose_dataset, 3 * steps)[2 * steps :], take(pose_dataset, steps, first_epoch=2))
 
 
-def test_going_on_within_an_epoch_sees_what_an_uninterrupted_run_sees(pose_dataset):
+def test_resuming_within_an_epoch_gives_the_batches_of_an_uninterrupted_run(pose_dataset):
     steps = steps_per_epoch(pose_dataset, 4)
     whole = take(pose_dataset, 3 * steps)
     assert_same(whole[steps + 1 :], take(pose_dataset, 2 * steps - 1, first_epoch=1, first_step=1))
@@ -74,18 +74,18 @@ def test_workers_share_each_batch(pose_dataset):
     assert_same(joined, take(pose_dataset, 3))
 
 
-def test_each_epoch_is_another_order_and_another_augmentation(pose_dataset):
+def test_epochs_differ_in_order_and_augmentation(pose_dataset):
     steps = steps_per_epoch(pose_dataset, 4)
     batches = take(pose_dataset, 2 * steps)
     assert not np.array_equal(batches[0][0], batches[steps][0])
 
 
-def test_small_datasets_fill_a_smaller_batch(pose_dataset):
+def test_a_dataset_smaller_than_a_batch_fills_a_smaller_batch(pose_dataset):
     images, _ = next(iter(training_batches(pose_dataset, 32, 32, batch_size=100, seed=0)))
     assert len(images) == 11 and steps_per_epoch(pose_dataset, 100) == 1
 
 
-def test_ignore_masks_reach_the_weights(pose_dataset):
+def test_ignore_masks_become_position_weights(pose_dataset):
     weights = np.concatenate([maps["weight"] for _, maps in take(pose_dataset, 4)])
     assert set(np.unique(weights)) == {0, 1}
     assert 0.5 < weights.mean() < 1
@@ -97,7 +97,7 @@ def test_with_neck_equals_from_coco(make_keypoints):
         np.testing.assert_allclose(with_neck(keypoints), from_coco(keypoints), rtol=1e-6)
 
 
-def test_evaluation_crops_hold_the_people_of_the_records(pose_dataset):
+def test_evaluation_crops_are_centred_on_the_people_of_the_records(pose_dataset):
     batches = list(evaluation_people(pose_dataset, "val", 64, 48, 3))
     assert len(batches[0]["image"]) == 3
     images = np.concatenate([batch["image"] for batch in batches])
@@ -108,7 +108,7 @@ def test_evaluation_crops_hold_the_people_of_the_records(pose_dataset):
     np.testing.assert_allclose(np.einsum("nij,nj->ni", warps, centres)[:, :2], [[23.5, 31.5]] * len(boxes), atol=1e-2)
 
 
-def hostile_examples():
+def degenerate_examples():
     pixel = cv2.imencode(".png", np.full((1, 1, 3), 90, np.uint8))[1].tobytes()
     image = cv2.imencode(".png", np.full((40, 30, 3), 90, np.uint8))[1].tobytes()
     unlabelled, outside = np.zeros((1, 17, 3), np.float32), np.full((1, 17, 3), 1e7, np.float32)
@@ -125,29 +125,29 @@ def hostile_examples():
     ]
 
 
-def test_hostile_records_never_give_nan(tmp_path, make_dataset):
-    dataset = make_dataset(tmp_path, {"train": hostile_examples(), "val": hostile_examples()})
+def test_degenerate_records_give_finite_batches(tmp_path, make_dataset):
+    dataset = make_dataset(tmp_path, {"train": degenerate_examples(), "val": degenerate_examples()})
     for images, maps in training_batches(dataset, 32, 32, 3, seed=0).take(4):
         assert np.isfinite(images).all() and all(np.isfinite(values).all() for values in maps.values())
     for batch in evaluation_people(dataset, "val", 32, 32, 4):
         assert np.isfinite(batch["image"]).all() and np.isfinite(batch["warp"]).all()
         assert np.isfinite(batch["keypoints"]).all()
-        assert (batch["keypoints"].numpy()[..., :2] < 41).all()  # those outside of their image are unlabelled
+        assert (batch["keypoints"].numpy()[..., :2] < 41).all()  # keypoints outside their image are unlabelled
 
 
-def test_hostile_people_never_give_scores_that_are_no_number(tmp_path, make_dataset):
-    dataset = make_dataset(tmp_path, {"val": hostile_examples()})
+def test_degenerate_records_give_finite_scores(tmp_path, make_dataset):
+    dataset = make_dataset(tmp_path, {"val": degenerate_examples()})
     scores = evaluate(build_pose_network(32, 32, 0.125), dataset, "val", 32, 32, batch_size=4)
     assert np.isfinite([scores.pck, *scores.oks.values()]).all()
 
 
-def test_keypoints_outside_the_image_leave_no_trace(tmp_path, make_dataset):
-    dataset = make_dataset(tmp_path, {"train": hostile_examples()[2:3]})
+def test_keypoints_outside_the_image_do_not_contribute_to_maps(tmp_path, make_dataset):
+    dataset = make_dataset(tmp_path, {"train": degenerate_examples()[2:3]})
     _, maps = next(iter(training_batches(dataset, 32, 32, 1, seed=0)))
     assert (maps["confidence"].numpy()[..., :18] == 0).all() and (maps["affinity"].numpy() == 0).all()
 
 
-def test_folders_that_are_no_pose_dataset_are_named(tmp_path, pose_dataset):
+def test_folders_without_a_complete_pose_dataset_are_refused(tmp_path, pose_dataset):
     with pytest.raises(InputError, match=r"data_prep\.coco"):
         read_pose_dataset(tmp_path)
     copy = tmp_path / "copy"
@@ -158,16 +158,16 @@ def test_folders_that_are_no_pose_dataset_are_named(tmp_path, pose_dataset):
     stored = json.loads((copy / "dataset.json").read_text())
     for damage, message in (
         (stored | {"kind": "reid"}, "'reid'"),
-        (stored | {"splits": {"train": stored["splits"]["train"]}}, "nobody in split 'val'"),
-        ({"kind": "pose"}, "cannot be read"),
-        ([], "cannot be read"),
+        (stored | {"splits": {"train": stored["splits"]["train"]}}, "no people in split 'val'"),
+        ({"kind": "pose"}, "no entry 'name'"),
+        ([], "not a JSON object"),
     ):
         (copy / "dataset.json").write_text(json.dumps(damage))
         with pytest.raises(InputError, match=message):
             read_pose_dataset(copy)
 
 
-def test_default_sigma_is_openposes_at_its_size():
+def test_default_sigma_is_that_of_openpose_at_its_input_size():
     assert default_sigma(368, 368) == 7
     assert default_sigma(736, 368) == 14
     assert default_sigma(64, 64) == 6

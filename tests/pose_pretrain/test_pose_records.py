@@ -13,7 +13,7 @@ def encoded(people=2, mask=None, height=5, width=7):
     return encode_example(b"bytes", 123456789012, height, width, **arrays, ignore_mask=mask), arrays
 
 
-def test_what_was_written_is_read():
+def test_parsing_inverts_encoding():
     for people in (0, 1, 5):
         serialized, arrays = encoded(people)
         example = parse_example(serialized)
@@ -23,14 +23,14 @@ def test_what_was_written_is_read():
             np.testing.assert_array_equal(example[name], array)
 
 
-def test_ignore_mask_there_and_back():
+def test_decoding_inverts_encoding_of_the_ignore_mask():
     mask = np.random.default_rng(0).random((5, 7)) < 0.5
     for stored in (mask, mask.astype(np.uint8)):
         serialized, _ = encoded(mask=stored)
         np.testing.assert_array_equal(decode_ignore_mask(parse_example(serialized))[..., 0], mask)
 
 
-def test_no_ignore_mask_ignores_nothing():
+def test_without_an_ignore_mask_no_pixel_is_ignored():
     serialized, _ = encoded(mask=None)
     mask = decode_ignore_mask(parse_example(serialized))
     assert mask.shape == (5, 7, 1) and not mask.numpy().any()

@@ -44,14 +44,14 @@ def test_training_lowers_the_loss_and_logs_its_parts(trained):
     np.testing.assert_allclose(metrics["learning_rate"], 2e-3 * 0.96 ** np.arange(8), rtol=1e-5)
 
 
-def test_what_lies_in_the_run(trained):
+def test_files_of_a_trained_run(trained):
     pose_dir = trained[0] / "pose"
     assert json.loads((pose_dir / "config.json").read_text())["pose_width"] == 0.125
     assert any((pose_dir / "tensorboard").rglob("events*"))
     np.testing.assert_array_equal(weights_of(load_pose_network(pose_dir, 64, 32)), weights_of(trained[1]))
 
 
-def test_tensorboard_has_each_streams_curve_and_overlays(trained):
+def test_tensorboard_has_a_curve_per_stream_and_overlays(trained):
     tags = set()
     for file in (trained[0] / "pose" / "tensorboard").rglob("events*"):
         for event in tf.compat.v1.train.summary_iterator(str(file)):
@@ -66,9 +66,9 @@ def test_loss_is_equations_3_and_4_at_all_three_stages(pose_dataset):
     images, maps = next(iter(training_batches(pose_dataset, 32, 32, 11, seed=0)))
     weight = maps["weight"].numpy()
     assert 0 < weight.mean() < 1
-    said = [values.numpy() for values in network(images, training=False)]
+    predicted = [values.numpy() for values in network(images, training=False)]
     streams = [maps["confidence"].numpy(), maps["affinity"].numpy()] * 3
-    expected = [(weight * (a - b) ** 2).sum() / len(images) for a, b in zip(said, streams, strict=True)]
+    expected = [(weight * (a - b) ** 2).sum() / len(images) for a, b in zip(predicted, streams, strict=True)]
     for_fit = tf.data.Dataset.from_tensors(train._for_fit(images, maps))
     losses = network.evaluate(for_fit, verbose=0, return_dict=True)
     np.testing.assert_allclose([losses[name] for name in STREAM_LOSSES], expected, rtol=1e-4)
@@ -83,7 +83,7 @@ def test_a_trained_run_is_not_trained_again(trained, pose_dataset, monkeypatch, 
 
 
 @pytest.mark.slow
-def test_a_killed_run_goes_on_to_the_same_weights(trained, pose_dataset, tmp_path, monkeypatch):
+def test_a_killed_run_resumes_and_ends_with_the_same_weights(trained, pose_dataset, tmp_path, monkeypatch):
     save = Checkpoints.on_epoch_end
 
     def killed_after_two_epochs(self, epoch, logs=None):
@@ -95,7 +95,7 @@ def test_a_killed_run_goes_on_to_the_same_weights(trained, pose_dataset, tmp_pat
     with pytest.raises(Killed):
         pretrain(pose_dataset, tmp_path, CONFIG, Runtime(checkpoint_seconds=0))
     with pytest.raises(InputError, match="weights"):
-        load_pose_network(tmp_path / "pose", 32, 32)  # half a training is not taken for a whole one
+        load_pose_network(tmp_path / "pose", 32, 32)  # an incomplete training is not loaded
 
     monkeypatch.undo()
     network = pretrain(pose_dataset, tmp_path, CONFIG)
@@ -109,7 +109,7 @@ def test_another_config_is_refused(trained, pose_dataset):
         pretrain(pose_dataset, trained[0], other)
 
 
-def test_report_scores_and_pictures(trained, pose_dataset, capsys):
+def test_report_run_writes_scores_and_pictures(trained, pose_dataset, capsys):
     run_dir, network = trained
     scores = report_run(network, pose_dataset, run_dir, CONFIG)
     stored = json.loads((run_dir / "pose" / "scores.json").read_text())
@@ -121,6 +121,6 @@ def test_report_scores_and_pictures(trained, pose_dataset, capsys):
 
 
 @pytest.mark.parametrize("field", ["epochs", "batch_size", "learning_rate", "decay", "limb_width", "sigma"])
-def test_settings_above_zero(field):
+def test_options_must_be_above_zero(field):
     with pytest.raises(InputError, match=field):
         PoseConfig(**{field: 0})

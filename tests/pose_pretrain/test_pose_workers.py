@@ -1,4 +1,4 @@
-"""Two workers pretrain what one process pretrains from the same batches."""
+"""Pretraining by two workers gives the losses of a single process on the same batches."""
 
 import json
 import os
@@ -35,7 +35,7 @@ def start(dataset, run_dir, **environment):
 
 
 @pytest.mark.slow
-def test_two_workers_pretrain_what_one_process_does(pose_dataset, tmp_path):
+def test_two_workers_reach_the_losses_of_one_process(pose_dataset, tmp_path):
     servers = [socket.create_server(("localhost", 0)) for _ in range(2)]
     addresses = [f"localhost:{server.getsockname()[1]}" for server in servers]
     for server in servers:
@@ -50,5 +50,5 @@ def test_two_workers_pretrain_what_one_process_does(pose_dataset, tmp_path):
     np.testing.assert_allclose(both["loss"], alone["loss"], rtol=1e-4)
     parts = [name for name in alone if name.endswith("_loss")]
     assert len(parts) == 6
-    np.testing.assert_allclose(both[parts], alone[parts], rtol=1e-3)  # Adam's first steps enlarge rounding
-    load_pose_network(tmp_path / "both" / "pose", 32, 32)  # whole, and the chief's
+    np.testing.assert_allclose(both[parts], alone[parts], rtol=1e-3)  # Adam's first steps amplify rounding errors
+    load_pose_network(tmp_path / "both" / "pose", 32, 32)  # complete, written by the chief

@@ -12,11 +12,11 @@ def people():
     return keypoints
 
 
-def test_coco_there_and_back(people):
+def test_to_coco_inverts_from_coco(people):
     np.testing.assert_array_equal(to_coco(from_coco(people)), people)
 
 
-def test_names_follow_their_numbers(people):
+def test_from_coco_keeps_the_names_of_keypoints(people):
     converted = from_coco(people)
     for name in COCO_KEYPOINTS:
         np.testing.assert_array_equal(
@@ -35,13 +35,13 @@ def test_neck_is_between_the_shoulders_only_where_both_are_labelled(people):
             np.testing.assert_array_equal(neck[person], 0)
 
 
-def test_from_coco_leaves_its_input_alone(people):
+def test_from_coco_does_not_change_its_input(people):
     before = people.copy()
     from_coco(people)
     np.testing.assert_array_equal(people, before)
 
 
-def test_flip_renames_sides_and_undoes_itself():
+def test_flip_swaps_sides_and_is_its_own_inverse():
     for number, name in enumerate(KEYPOINTS):
         mirrored = KEYPOINTS[FLIP[number]]
         assert FLIP[FLIP[number]] == number

@@ -1,4 +1,4 @@
-"""Targets against a slow reference that visits every cell."""
+"""Targets are compared with a slow reference that loops over all cells."""
 
 import math
 
@@ -47,7 +47,7 @@ def reference_affinity(people, limb_width):
 
 
 def random_batch(make_keypoints, seed):
-    """Three images of 3, 1 and 0 people, padded; some keypoints lie outside the image."""
+    """Three images of 3, 1 and 0 people, padded; some keypoints are outside the image."""
     rng = np.random.default_rng(seed)
     batch = np.zeros((3, 3, 18, 3), np.float32)
     for image, people in enumerate((3, 1, 0)):
@@ -59,7 +59,7 @@ def random_batch(make_keypoints, seed):
 
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("sigma", [2.5, 7.0])
-def test_confidence_maps(make_keypoints, seed, sigma):
+def test_confidence_maps_equal_the_reference(make_keypoints, seed, sigma):
     batch = random_batch(make_keypoints, seed)
     maps = confidence_maps(batch, HEIGHT, WIDTH, sigma)
     expected = np.stack([reference_confidence(people, sigma) for people in batch])
@@ -68,7 +68,7 @@ def test_confidence_maps(make_keypoints, seed, sigma):
 
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("limb_width", [0.7, 1.0, 2.0])
-def test_affinity_maps(make_keypoints, seed, limb_width):
+def test_affinity_maps_equal_the_reference(make_keypoints, seed, limb_width):
     batch = random_batch(make_keypoints, seed)
     maps = affinity_maps(batch, HEIGHT, WIDTH, limb_width)
     expected = np.stack([reference_affinity(people, limb_width) for people in batch])
@@ -76,7 +76,7 @@ def test_affinity_maps(make_keypoints, seed, limb_width):
     np.testing.assert_allclose(maps, expected, atol=1e-5)
 
 
-def test_a_keypoint_on_a_centre_is_one_there():
+def test_confidence_is_one_at_a_keypoint_on_the_centre_of_a_cell():
     keypoints = np.zeros((1, 1, 18, 3), np.float32)
     keypoints[0, 0, 5] = [8 * 4 + 3.5, 8 * 2 + 3.5, 2]
     maps = confidence_maps(keypoints, HEIGHT, WIDTH, 7.0).numpy()[0]
@@ -86,7 +86,7 @@ def test_a_keypoint_on_a_centre_is_one_there():
 
 
 def test_overlapping_limbs_are_averaged():
-    """Two people whose forearms cross at a right angle: the mean vector where both are, and theirs elsewhere."""
+    """Two forearms cross at a right angle: the mean vector where both overlap, and the vector of each elsewhere."""
     start, end = (KEYPOINTS.index(f"right_{part}") for part in ("elbow", "wrist"))
     limb = LIMBS.index((start, end))
     keypoints = np.zeros((1, 2, 18, 3), np.float32)
@@ -99,12 +99,12 @@ def test_overlapping_limbs_are_averaged():
     np.testing.assert_allclose(maps[0, 0], [0, 0])
 
 
-def test_hostile_keypoints_never_give_nan():
+def test_degenerate_keypoints_give_finite_maps():
     keypoints = np.zeros((4, 2, 18, 3), np.float32)
     keypoints[0] = np.nan
-    keypoints[0, :, :, 2] = 0  # unlabelled, whatever stands there
+    keypoints[0, :, :, 2] = 0  # unlabelled, so that coordinates do not matter
     keypoints[1] = [1e6, -1e6, 2]  # far outside, limbs without length
-    keypoints[2] = [20, 20, 1]  # everything at one place
+    keypoints[2] = [20, 20, 1]  # all keypoints at one position
     for maps in (confidence_maps(keypoints, HEIGHT, WIDTH, 7.0), affinity_maps(keypoints, HEIGHT, WIDTH, 1.0)):
         assert np.isfinite(maps).all()
     nobody = np.zeros((2, 0, 18, 3), np.float32)
@@ -113,9 +113,9 @@ def test_hostile_keypoints_never_give_nan():
     assert (affinity_maps(nobody, HEIGHT, WIDTH, 1.0).numpy() == 0).all()
 
 
-def test_position_weights():
+def test_position_weights_are_zero_where_half_a_cell_is_ignored():
     ignored = np.zeros((1, 16, 24, 1), np.float32)
     ignored[0, :8, 8:16] = 1  # a whole cell
-    ignored[0, 8:12, 16:24] = 1  # half of one
-    ignored[0, 8:11, 0:8] = 1  # less than half
+    ignored[0, 8:12, 16:24] = 1  # half a cell
+    ignored[0, 8:11, 0:8] = 1  # less than half a cell
     np.testing.assert_array_equal(position_weights(ignored)[0, ..., 0], [[1, 0, 1], [1, 1, 0]])

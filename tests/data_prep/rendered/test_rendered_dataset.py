@@ -1,4 +1,4 @@
-"""The two raw datasets on disk: layouts, names, labels, determinism."""
+"""The two synthetic raw datasets: layouts, names, labels, determinism."""
 
 import collections
 import dataclasses
@@ -16,13 +16,14 @@ from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from data_prep.attribute_labels import read_attribute_labels
+from data_prep.market1501 import MARKET1501
+from data_prep.rendered.backdrops import backdrop
+from data_prep.rendered.cameras import CAMERAS
 from data_prep.rendered.contact_sheet import contact_sheet, write_contact_sheet
 from data_prep.rendered.dataset import write_dataset
 from data_prep.rendered.looks import CLASSES
 from data_prep.rendered.pose_set import Picture, draw_picture, run_lengths
 from data_prep.rendered.reid_set import plan_reid_set, write_market_attributes
-from data_prep.rendered.scenes import CAMERAS, backdrop
 from lrdnn_base.errors import InputError
 
 TINY = {"train_identities": 4, "test_identities": 4, "images_per_identity": 6, "pose_images": 10, "pose_val_images": 3}
@@ -40,12 +41,12 @@ def hashes(folder):
 
 
 def names(dataset, folder):
-    """identity, camera of each file of a Market-1501 folder."""
+    """Identity and camera of each file in a folder of Market-1501."""
     paths = sorted((dataset / "market1501" / folder).iterdir())
     return [tuple(int(value) for value in NAME.fullmatch(path.name).groups()[:2]) for path in paths]
 
 
-def test_same_seed_same_bytes_in_other_processes_too(dataset, tmp_path):
+def test_same_seed_gives_same_bytes_in_other_processes(dataset, tmp_path):
     again = write_dataset(tmp_path / "again", seed=1, workers=2, **TINY)
     assert hashes(again) == hashes(dataset)
 
@@ -68,7 +69,7 @@ def test_market_layout_and_protocol(dataset):
         for person in people:
             assert len({camera for identity, camera in images if identity == person}) >= 2
     assert max(collections.Counter(query).values()) == 1  # one query for each camera
-    for person, camera in query:  # a match in another camera is there to be found
+    for person, camera in query:  # there is a match in another camera
         assert any(identity == person and other != camera for identity, other in gallery)
     images = sum(identity > 0 for identity, _ in query + gallery)
     assert images == TINY["test_identities"] * TINY["images_per_identity"]
@@ -82,7 +83,7 @@ def test_crops_have_the_size_of_market(dataset):
 
 def test_attribute_file_reads_back(dataset):
     plan = plan_reid_set(1, *(TINY[name] for name in ("train_identities", "test_identities", "images_per_identity")))
-    labels = read_attribute_labels(dataset / "market1501" / "attribute" / "market_attribute.mat", "market1501")
+    labels = MARKET1501.read_labels(dataset / "market1501" / "attribute" / "market_attribute.mat")
     assert labels["train"] == {identity: look.attributes for identity, look in plan.train.items()}
     assert labels["test"] == {identity: look.attributes for identity, look in plan.test.items()}
     assert set(labels["train"]) == {identity for identity, _ in names(dataset, "bounding_box_train")}
@@ -131,19 +132,19 @@ def test_half_of_the_people_have_a_near_twin_of_the_same_colours():
         assert all(1 <= sum(look[task] != other[task] for task in CLASSES) <= 2 for look, other in twins)
 
 
-def test_files_have_names_of_their_own():
+def test_file_names_are_unique():
     plan = plan_reid_set(0, 30, 30, 12)
     assert len({shot.path for shot in plan.shots}) == len(plan.shots)
 
 
 @pytest.mark.parametrize("split", ["train2017", "val2017"])
-def test_coco_annotations_are_sound(dataset, split):
+def test_coco_annotations_are_consistent(dataset, split):
     path = dataset / "coco" / "annotations" / f"person_keypoints_{split}.json"
     coco = COCO(str(path))
     assert {image["file_name"] for image in coco.imgs.values()} == {
         file.name for file in (dataset / "coco" / split).iterdir()
     }
-    assert len(coco.anns) == len(json.loads(path.read_text())["annotations"])  # no id twice
+    assert len(coco.anns) == len(json.loads(path.read_text())["annotations"])  # ids are unique
     for image in coco.imgs.values():
         assert cv2.imread(str(dataset / "coco" / split / image["file_name"])).shape[:2] == (
             image["height"],
@@ -162,7 +163,7 @@ def test_coco_annotations_are_sound(dataset, split):
         if annotation["area"] > 300:
             assert outline.sum() == pytest.approx(annotation["area"], rel=0.1)
         seen = v == 2
-        if seen.any():  # a seen keypoint lies on the person, a rounding aside
+        if seen.any():  # a visible keypoint lies on the person, up to rounding
             near = cv2.dilate(outline, np.ones((5, 5), np.uint8))
             assert near[y[seen].astype(int), x[seen].astype(int)].all()
 
@@ -206,7 +207,7 @@ def test_cameras_differ():
     means = [backdrop(camera, 0).reshape(-1, 3).mean(axis=0) for camera in CAMERAS]
     distances = [np.linalg.norm(a - b) for number, a in enumerate(means) for b in means[:number]]
     assert len(CAMERAS) == 6 and min(distances) > 5
-    for field in ("place", "elevation", "flow", "gain", "cast", "blur", "noise", "quality"):
+    for field in ("backdrop", "elevation", "flow", "gain", "cast", "blur", "noise", "quality"):
         assert len({getattr(camera, field) for camera in CAMERAS}) == 6
 
 
@@ -227,7 +228,7 @@ def test_an_existing_folder_is_not_touched(tmp_path):
         {"pose_val_images": 0},
     ],
 )
-def test_sizes_that_cannot_work_are_named(tmp_path, sizes):
+def test_message_names_the_wrong_size(tmp_path, sizes):
     with pytest.raises(InputError, match=next(iter(sizes))):
         write_dataset(tmp_path / "set", **{**TINY, **sizes})
     assert not list(tmp_path.iterdir())
@@ -247,7 +248,7 @@ def test_contact_sheet_shows_people_by_cameras(tmp_path):
     sheet = contact_sheet(seed=0, people=2)
     assert sheet.dtype == np.uint8 and sheet.shape[1] > 6 * 64 and sheet.shape[0] > 2 * 128
     red = (sheet[..., 0] > 150) & (sheet[..., 1:] < 90).all(axis=2)
-    text = red[:, 6 * 96 :]  # what the second twin has otherwise
+    text = red[:, 6 * 96 :]  # where the second twin differs
     assert text[len(text) // 2 :].sum() > 20 > text[: len(text) // 2].sum()
     write_contact_sheet(tmp_path / "sheet.png", people=1)
     assert cv2.imread(str(tmp_path / "sheet.png")) is not None
@@ -258,7 +259,7 @@ def test_contact_sheet_shows_people_by_cameras(tmp_path):
 
 
 @pytest.mark.slow
-def test_the_command_says_in_one_line_what_is_wrong(tmp_path):
+def test_error_of_the_command_line_tool_is_one_line(tmp_path):
     done = subprocess.run(
         [sys.executable, "-m", "data_prep.rendered", f"--out_dir={tmp_path}"],
         capture_output=True,

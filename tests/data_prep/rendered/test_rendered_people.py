@@ -1,4 +1,4 @@
-"""What a drawn person looks like follows from the attributes; keypoints follow from the body."""
+"""The look of a drawn person follows from the attributes, the keypoints from the body."""
 
 import dataclasses
 
@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from data_prep.rendered.body import Stance, pose_body, random_stance
+from data_prep.rendered.figures import Light, draw_figure
 from data_prep.rendered.looks import CLASSES, PALETTE, TWIN_TASKS, random_look, random_looks, twin, with_attributes
-from data_prep.rendered.people import Light, build_figure, draw_figure
+from data_prep.rendered.people import build_figure
 from lrdnn_tf.attributes import UNKNOWN
 from pose_pretrain.skeleton import KEYPOINTS
 
@@ -25,7 +26,7 @@ def plain_look(**classes):
 
 
 def draw(look, yaw=0.0, stance=None):
-    """Image, mask and keypoints of a person on grey."""
+    """Image, mask and keypoints of a person on a grey background."""
     image = np.full((*SIZE, 3), BACKGROUND, np.uint8)
     owners = np.zeros(SIZE, np.uint8)
     figure = build_figure(look, stance or Stance()).turned(yaw, 0.1)
@@ -50,7 +51,7 @@ def box_between(image, mask, keypoints, first, second, margin):
 def test_upper_colour_is_the_colour_of_the_torso(colour, yaw):
     image, mask, keypoints = draw(plain_look(upper_colour=colour), yaw)
     torso = box_between(image, mask, keypoints, "neck", "right_hip", 0)
-    # Light changes the brightness: compare after the best common factor.
+    # Light changes the brightness: compare after division by a common factor.
     named = {name: np.array(PALETTE[name], float) for name in CLASSES["upper_colour"]}
     distances = {name: np.linalg.norm(torso / 0.85 - value) for name, value in named.items()}
     assert min(distances, key=distances.get) == colour
@@ -76,13 +77,13 @@ def test_lower_colour_is_the_colour_of_the_trousers(colour):
         ("lower_length", 0.0, 0.42, 1.0),
     ],
 )
-def test_an_attribute_changes_its_own_part_of_the_picture_only(task, yaw, low, high):
+def test_an_attribute_changes_only_its_part_of_the_picture(task, yaw, low, high):
     look = plain_look()
     other = next(name for name in CLASSES[task] if name != look[task])
     before, mask, _ = draw(look, yaw)
     after, mask_after, _ = draw(with_attributes(look, **{task: other}), yaw)
     rows = np.flatnonzero((mask | mask_after).any(axis=1))
-    # The weave differs once faces are added, so a change is more than weave.
+    # The weave differs when faces are added; larger differences are changes.
     changed = np.flatnonzero((np.abs(before - after).max(axis=2) > 90).sum(axis=1) > 1)
     shares = (changed - rows[0]) / (rows[-1] - rows[0])
     assert len(changed) > 5
@@ -120,13 +121,13 @@ def test_backpack_shows_straps_in_front_and_its_whole_size_behind():
     assert 50 < blue_pixels(0.0) < 0.6 * blue_pixels(np.pi)
 
 
-def test_front_and_back_differ_and_left_follows_the_turn():
+def test_front_and_back_differ_and_left_is_the_persons_left():
     look = plain_look()
     _, _, front = draw(look, 0.0)
     _, _, back = draw(look, np.pi)
     assert at(front, "left_shoulder")[0] > at(front, "right_shoulder")[0]  # the viewer sees their left on the right
     assert at(back, "left_shoulder")[0] < at(back, "right_shoulder")[0]
-    assert at(front, "nose")[2] == 2 and at(back, "nose")[2] == 0  # COCO leaves a face that is turned away unlabelled
+    assert at(front, "nose")[2] == 2 and at(back, "nose")[2] == 0  # COCO does not label a hidden face
 
 
 @pytest.mark.parametrize(("yaw", "near"), [(np.pi / 2, "right"), (-np.pi / 2, "left")])
@@ -159,7 +160,7 @@ def test_bones_keep_their_length_in_every_stance():
         lengths.append(
             [np.linalg.norm(joints[f"{s}_{a}"] - joints[f"{s}_{b}"]) for s in ("left", "right") for a, b in bones]
         )
-        assert min(joint[1] for joint in joints.values()) > -1e-9  # nobody sinks into the ground
+        assert min(joint[1] for joint in joints.values()) > -1e-9  # all joints are above the ground
     assert np.allclose(lengths, lengths[0])
     assert np.allclose(lengths[0][:4], lengths[0][4:])
 
@@ -205,7 +206,7 @@ def test_twins_differ_in_one_or_two_attributes_and_nothing_else():
     assert counts == {1, 2}
 
 
-def test_two_coloured_clothes_have_no_colour_marked():
+def test_the_colour_of_two_coloured_clothes_is_unknown():
     look = plain_look(upper_colour="unknown")
     assert look["upper_colour"] == "unknown" and look.attributes[list(CLASSES).index("upper_colour")] == UNKNOWN
     assert look.upper != look.upper_second

@@ -2,13 +2,14 @@ import math
 
 import pytest
 
-from experiments.benchmarks.training import forward_gflops, phase_model, run_benchmark
+from experiments.benchmarks.training import Options, forward_gflops, phase_model, run_benchmark
 
 
 @pytest.mark.slow
-def test_the_training_benchmark_runs_in_small(tmp_path):
+def test_small_run_measures_every_phase(tmp_path):
     sizes = {"backbone": "small", "height": 64, "width": 32, "pose_width": 0.125, "bilinear_dim": 64}
-    result = run_benchmark(**sizes, batch_size=4, steps=1, repeats=1, trace_dir=str(tmp_path))
+    settings = {"batch_size": 4, "steps": 1, "repeats": 1, "precision": "float32"}
+    result = run_benchmark(Options(**sizes, **settings, trace_dir=str(tmp_path)))
     for phase in ("identity", "attributes", "fusion"):
         for kind in ("synthetic", "real"):
             assert math.isfinite(result[f"{phase}_{kind}_images_per_s"])
@@ -17,6 +18,6 @@ def test_the_training_benchmark_runs_in_small(tmp_path):
 
 
 def test_operations_are_counted():
-    """ResNet-50 takes 4.1e9 multiplications with additions at 224x224: at 64x64, a twelfth of 8.2e9 operations."""
-    model = phase_model("identity", "resnet50", 64, 64, 1.0, 64)
+    """ResNet-50 takes 4.1e9 multiplications and as many additions at 224x224, 8.2e9 operations."""
+    model = phase_model("identity", Options(height=64, width=64))
     assert forward_gflops(model) == pytest.approx(8.2 * (64 / 224) ** 2, rel=0.1)

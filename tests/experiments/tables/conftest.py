@@ -13,9 +13,3 @@ MODULES = (
 def tables() -> list[Table]:
     """All tables and studies."""
     return [module.TABLE for module in MODULES]
-
-
-@pytest.fixture(scope="session")
-def flagfiles(tables) -> list[str]:
-    """The names of their flag files."""
-    return sorted({row.flagfile for table in tables for row in table.rows})

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import os
 import pathlib
@@ -5,22 +6,21 @@ import time
 
 import pandas as pd
 import pytest
-import tensorflow as tf
-from tensorboard.plugins.hparams import plugin_data_pb2
 
 from experiments.table2 import TABLE as TABLE2
 from experiments.table3 import TABLE as TABLE3
-from experiments.tables import board, page, plan
-from experiments.tables.plan import Place
+from experiments.tables import page, plan
+from experiments.tables.measured import measured
+from experiments.tables.plan import Options
 from experiments.tables.rows import DUKEMTMC, LRDNN, MARKET1501, RENDERED, B
 from lrdnn_tf.config import ModelConfig, TrainingConfig, to_json
 
 MEAN_AP = {"identity": 0.4, "attributes": 0.5, "fusion": 0.6}
 
 
-def pretend(row, seed: int, place: Place) -> None:
-    """Leaves what a row's training and measurement would leave."""
-    folder = plan.weights(row, seed, place).parent
+def pretend(row, seed: int, options: Options) -> None:
+    """Writes the files that the training and the evaluation of a row would write."""
+    folder = plan.weights(row, seed, options).parent
     folder.mkdir(parents=True)
     pd.DataFrame({"epoch": [1, 2], "seconds": [60.0, 30.0]}).to_csv(folder / "metrics.csv")
     start = {"git_revision": "abcdef0123456789", "machine": "2 cores of a processor", "command": "python -m train"}
@@ -38,29 +38,28 @@ def pretend(row, seed: int, place: Place) -> None:
     }
     if row.phase == "fusion":
         scores["channel_weights"] = {"keypoint": {"nose": 0.25, "neck": 0.5}, "limb": {"neck to nose": 0.75}}
-    plan.weights(row, seed, place).touch()
-    summary = plan.measurement(row, seed, place).done
+    plan.weights(row, seed, options).touch()
+    summary = plan.evaluation(row, seed, options).done
     summary.parent.mkdir(parents=True)
     summary.write_text(json.dumps({"phases": {row.phase: scores}}))
 
 
 @pytest.fixture
-def place(tmp_path) -> Place:
-    return Place(RENDERED, "data", tmp_path / "out", None, "poses")
+def options(tmp_path) -> Options:
+    folders = {"out_dir": str(tmp_path / "out"), "results_dir": str(tmp_path / "results")}
+    return Options(dataset=RENDERED, data_dir="data", pose_data_dir="poses", **folders)
 
 
-def written(table, place, tmp_path, seeds=(0, 2)) -> str:
-    results = tmp_path / "results"
-    results.mkdir(exist_ok=True)
-    lines = page.measured(table.rows, seeds, place)
-    return page.write(lines, table, place, results, "python -m experiments.x").read_text()
+def written(table, options, seeds=(0, 2)) -> str:
+    lines = measured(table.rows, seeds, options)
+    return page.write(lines, table, options, "python -m experiments.x").read_text()
 
 
-def test_the_page_gives_mean_spread_differences_and_the_papers_numbers(place, tmp_path):
+def test_the_page_gives_means_spreads_differences_and_the_papers_scores(options, tmp_path):
     for row in (B, LRDNN):
         for seed in (0, 2):
-            pretend(row, seed, place)
-    text = written(TABLE3, place, tmp_path)
+            pretend(row, seed, options)
+    text = written(TABLE3, options)
     assert "`python -m experiments.x`" in text
     assert "| B+A+H+C | 2 | 50.0 ± 0.0 | 70.0 ± 14.1 |" in text
     assert "| 0.25 to 0.75 | 90.4 / 82.8 | 85.3 / 73.2 | 1.5 |" in text
@@ -68,7 +67,7 @@ def test_the_page_gives_mean_spread_differences_and_the_papers_numbers(place, tm
     assert "B+A+H |" not in text  # not measured yet
     assert "not measured here" in text
     assert "`abcdef012345`. Machine: 2 cores of a processor. 6 minutes of" in text
-    assert text.count("lrdnn_tf.train --flagfile=experiments/paper/rendered/lrdnn.flags") == 1
+    assert text.count("lrdnn_tf.train --flagfile=experiments/paper/small/fusion.flags") == 1
 
     lines = pd.read_csv(tmp_path / "results/table3_rendered.csv")
     assert lines["mAP"].tolist() == pytest.approx([40, 60, 60, 80])
@@ -78,28 +77,28 @@ def test_the_page_gives_mean_spread_differences_and_the_papers_numbers(place, tm
     assert not list((tmp_path / "results").glob("writing.*"))
 
 
-def test_what_a_person_wrote_into_the_page_stays(place, tmp_path):
-    pretend(LRDNN, 0, place)
-    text = written(TABLE3, place, tmp_path)
+def test_the_section_written_by_hand_is_kept(options, tmp_path):
+    pretend(LRDNN, 0, options)
+    text = written(TABLE3, options)
     page_file = tmp_path / "results/table3_rendered.md"
     page_file.write_text(text.replace("\n## How", "\n## What it shows\n\nMuch.\n\n## Also\n\nIndeed.\n\n## How"))
-    pretend(B, 0, place)
-    text = written(TABLE3, place, tmp_path)
+    pretend(B, 0, options)
+    text = written(TABLE3, options)
     assert text.count("## What it shows\n\nMuch.\n\n## Also\n\nIndeed.\n\n## Differences") == 1
     assert "| B |" in text
-    assert written(TABLE3, place, tmp_path) == text
+    assert written(TABLE3, options) == text
 
 
-def test_a_study_quotes_nothing(place, tmp_path):
+def test_a_study_quotes_nothing(options, tmp_path):
     table = TABLE3._replace(beside_paper=False)
-    pretend(LRDNN, 0, place)
-    assert "the paper" not in written(table, place, tmp_path).lower().replace("experiments/paper", "")
+    pretend(LRDNN, 0, options)
+    assert "the paper" not in written(table, options).lower().replace("experiments/paper", "")
 
 
-def test_a_real_dataset_stands_beside_its_own_column(place, tmp_path):
-    duke = place._replace(dataset=DUKEMTMC)
+def test_a_real_dataset_is_compared_with_its_own_scores(options, tmp_path):
+    duke = dataclasses.replace(options, dataset=DUKEMTMC)
     pretend(LRDNN, 0, duke)
-    text = written(TABLE2, duke, tmp_path, seeds=(0,))
+    text = written(TABLE2, duke, seeds=(0,))
     assert "the paper, DukeMTMC-reID" in text
     assert "the paper, Market-1501" not in text
     assert "| ResNet+OIM | 82.1 / - | 68.1 / - |" in text
@@ -107,52 +106,30 @@ def test_a_real_dataset_stands_beside_its_own_column(place, tmp_path):
     assert pathlib.Path(tmp_path / "results/table2_dukemtmc.csv").is_file()
 
 
-def test_scores_of_weights_that_are_gone_or_newer_are_left_out(place):
+def test_scores_of_missing_or_retrained_weights_are_left_out(options):
     for row in (B, LRDNN):
-        pretend(row, 0, place)
-    plan.weights(B, 0, place).unlink()
-    assert page.measured(TABLE3.rows, (0,), place)["row"].tolist() == [LRDNN.name]
+        pretend(row, 0, options)
+    plan.weights(B, 0, options).unlink()
+    assert measured(TABLE3.rows, (0,), options)["row"].tolist() == [LRDNN.name]
     later = time.time() + 10
-    os.utime(plan.weights(LRDNN, 0, place), (later, later))
-    assert page.measured(TABLE3.rows, (0,), place).empty
+    os.utime(plan.weights(LRDNN, 0, options), (later, later))
+    assert measured(TABLE3.rows, (0,), options).empty
 
 
-def test_a_run_on_several_revisions_names_all_of_them(place, tmp_path):
-    pretend(B, 0, place)
-    path = plan.weights(B, 0, place).parent / "environment.json"
+def test_a_run_on_several_revisions_names_all_of_them(options, tmp_path):
+    pretend(B, 0, options)
+    path = plan.weights(B, 0, options).parent / "environment.json"
     starts = json.loads(path.read_text())["starts"]
     path.write_text(json.dumps({"starts": [*starts, {**starts[0], "git_revision": "0123456789abcdef+"}]}))
-    assert "Revision `abcdef012345`; `0123456789ab`+. Machine: 2 cores of a processor." in written(
-        TABLE3, place, tmp_path
-    )
+    assert "Revision `abcdef012345`; `0123456789ab`+. Machine: 2 cores of a processor." in written(TABLE3, options)
 
 
-def test_the_papers_scores_are_drawn_on_its_own_datasets_only(place):
+def test_the_papers_scores_are_drawn_on_its_own_datasets_only(options):
     for row in (B, LRDNN):
-        pretend(row, 0, place)
-    lines = page.measured(TABLE3.rows, (0,), place)
+        pretend(row, 0, options)
+    lines = measured(TABLE3.rows, (0,), options)
     diamonds = {
         dataset: sum(line.get_marker() == "D" for line in page.draw(lines, TABLE3, dataset).axes[0].lines)
         for dataset in (RENDERED, MARKET1501)
     }
     assert diamonds == {RENDERED: 0, MARKET1501: 2}
-
-
-def test_the_board_holds_flags_and_scores_of_every_run_once(place):
-    for seed in (0, 1):
-        pretend(LRDNN, seed, place)
-    for _ in range(2):
-        board.write(page.measured(TABLE3.rows, (0, 1), place), TABLE3, place)
-    folders = sorted((place.out_dir / "hparams").iterdir())
-    assert [folder.name for folder in folders] == ["table3_seed0_lrdnn", "table3_seed1_lrdnn"]
-    (events,) = folders[1].iterdir()
-    values = [value for event in tf.compat.v1.train.summary_iterator(str(events)) for value in event.summary.value]
-    scores = {v.tag: float(tf.make_ndarray(v.tensor)) for v in values if not v.tag.startswith("_hparams_")}
-    assert scores["mAP"] == pytest.approx(70)
-    assert set(scores) == set(board.SCORES)
-    (start,) = (v for v in values if v.tag == "_hparams_/session_start_info")
-    stored = plugin_data_pb2.HParamsPluginData.FromString(start.metadata.plugin_data.content).session_start_info
-    assert stored.hparams["row"].string_value == "B+A+H+C"
-    assert stored.hparams["seed"].number_value == 1
-    assert stored.hparams["bilinear_dim"].number_value == 8192
-    assert stored.hparams["pose_network"].string_value == "pose"

@@ -1,4 +1,4 @@
-"""A small converted dataset whose images tell who they are: image i is of one colour, 4 * i."""
+"""A small converted dataset whose images can be identified: all pixels of image i have the value 4 * i."""
 
 import json
 import pathlib
@@ -24,7 +24,7 @@ def plain_image(number: int, height: int = 16, width: int = 8) -> bytes:
 def make_dataset(tmp_path) -> Callable[..., Dataset]:
     """make_dataset(examples, per_shard=7, draw=plain_image, **changes of example 3): splits train and query.
 
-    Each has `examples` images; draw makes the file of the one of a number.
+    Each has `examples` images; draw(i) returns the image file of example i.
     Example i has identity 10 + i % 5 (label i % 5), camera 1 + i % 2, hat i % 3 - 1 and age i % 4.
     """
 

@@ -1,4 +1,4 @@
-"""dataset.json, good and bad."""
+"""Reading of dataset.json, valid and invalid."""
 
 import json
 
@@ -9,7 +9,7 @@ from lrdnn_tf.attributes import AttributeTask
 from lrdnn_tf.data.dataset import read_dataset, shard_paths
 
 
-def test_reads_what_was_written(make_dataset):
+def test_dataset_is_read_as_written(make_dataset):
     dataset = make_dataset(20)
     assert dataset.name == "small"
     assert dataset.attributes[0] == AttributeTask("hat", ("no", "yes"))
@@ -20,7 +20,7 @@ def test_reads_what_was_written(make_dataset):
 
 
 @pytest.mark.parametrize("path", ["", "missing"])
-def test_folder_without_description(tmp_path, path):
+def test_folder_without_description_is_named(tmp_path, path):
     with pytest.raises(InputError, match=r"not a converted dataset.*python -m data_prep"):
         read_dataset(tmp_path / path)
 
@@ -28,14 +28,14 @@ def test_folder_without_description(tmp_path, path):
 @pytest.mark.parametrize(
     "content, words",
     [
-        ("{", "not JSON"),
-        ("[]", "not of format version 1"),
+        ("{", "convert the dataset again"),
+        ("[]", "not a JSON object"),
         ('{"format_version": 2, "kind": "reid"}', "not of format version 1"),
         ('{"format_version": 1, "kind": "pose"}', "kind 'pose', not 'reid'"),
         ('{"format_version": 1, "kind": "reid"}', "incomplete"),
     ],
 )
-def test_bad_description(tmp_path, content, words):
+def test_invalid_description_is_named(tmp_path, content, words):
     (tmp_path / "dataset.json").write_text(content)
     with pytest.raises(InputError, match=words) as error:
         read_dataset(tmp_path)

@@ -1,4 +1,4 @@
-"""The three small parts below the pipeline."""
+"""Decoding, augmentation and the record format."""
 
 import cv2
 import numpy as np
@@ -19,7 +19,7 @@ def _png(pixels):
 
 @pytest.mark.parametrize("height, width", [(128, 64), (300, 150), (300, 40), (100, 200), (256, 128), (1, 1)])
 def test_decode_is_antialiased_bilinear(height, width):
-    """Also where the faster kernel takes over."""
+    """Also for sizes that use the faster kernel."""
     pixels = _noise(height, width)
     expected = tf.image.resize(pixels[:, :, ::-1], (256, 128), method="bilinear", antialias=True)
     np.testing.assert_allclose(decode_image(tf.constant(_png(pixels)), 256, 128), expected, atol=1e-3)
@@ -32,7 +32,7 @@ def test_decode_keeps_an_image_of_the_right_size():
     np.testing.assert_array_equal(decoded, pixels[:, :, ::-1].astype(np.float32))
 
 
-def test_decode_makes_gray_images_rgb():
+def test_decode_converts_gray_images_to_rgb():
     pixels = _noise(32, 16, 1)
     np.testing.assert_array_equal(decode_image(tf.constant(_png(pixels)), 32, 16), np.repeat(pixels, 3, axis=2))
 
@@ -65,7 +65,8 @@ def test_flip_and_crop_can_leave_an_image_alone():
     np.testing.assert_array_equal(augment.flip_and_crop(image, tf.constant([0.7, 0.5, 0.5])), image)
 
 
-def test_erasing_paints_one_rectangle_of_the_drawn_size():
+@pytest.mark.usefixtures("needs_addons")
+def test_erasing_fills_one_rectangle_of_the_drawn_size():
     image = np.zeros((64, 32, 3), np.float32)
     draws = tf.constant([[0.0, 0.5, 0.5, 0.5, 0.5]])
     # Area 0.02 + 0.5 * 0.38 = 0.21 of 2048 pixels, aspect 1: a square of about 21 pixels around (32, 16).
@@ -76,6 +77,7 @@ def test_erasing_paints_one_rectangle_of_the_drawn_size():
     np.testing.assert_array_equal(erased, expected)
 
 
+@pytest.mark.usefixtures("needs_addons")
 def test_erasing_happens_with_its_probability():
     images = tf.constant(_noise(64, 32)[np.newaxis].astype(np.float32))
     for draw, probability, erases in [(0.3, 0.5, True), (0.5, 0.5, False), (0.0, 0.0, False), (0.99, 1.0, True)]:

@@ -4,13 +4,13 @@ import pytest
 
 from lrdnn_base.errors import InputError
 from lrdnn_tf.attributes import AttributeTask
-from lrdnn_tf.evaluation.attributes import attribute_table, mean_accuracy
+from lrdnn_tf.evaluation.attributes import attribute_table, mean_score
 
 HAT = AttributeTask("hat", ("no", "yes"))
 AGE = AttributeTask("age", ("young", "teenager", "adult", "old"))
 
 
-def test_scores_by_hand():
+def test_scores_equal_those_by_hand():
     # The last two images do not count for the hat: one is unknown, one a distractor.
     labels = pd.DataFrame({"identity": [1, 1, 2, 3, 4, 0], "hat": [0, 0, 0, 1, -1, 1], "age": [0, 0, 1, 1, 3, 2]})
     predictions = {"hat": np.array([0, 0, 1, 1, 0, 0]), "age": np.array([0, 0, 1, 0, 3, 0])}
@@ -20,7 +20,7 @@ def test_scores_by_hand():
     assert table.accuracy.tolist() == pytest.approx([3 / 4, 4 / 5])
     assert table.most_common.tolist() == pytest.approx([3 / 4, 2 / 5])
     assert table.balanced_accuracy.tolist() == pytest.approx([(2 / 3 + 1) / 2, (1 + 1 / 2 + 1) / 3])
-    assert mean_accuracy(table) == pytest.approx((3 / 4 + 4 / 5) / 2)
+    assert mean_score(table, "accuracy") == pytest.approx((3 / 4 + 4 / 5) / 2)
 
 
 def test_market_rule_counts_images_of_identities_above_0():
@@ -30,11 +30,11 @@ def test_market_rule_counts_images_of_identities_above_0():
     assert table.images.tolist() == [5]
 
 
-def test_a_task_without_known_labels_takes_no_part_in_the_mean():
+def test_a_task_without_known_labels_does_not_count_in_the_mean():
     labels = pd.DataFrame({"identity": [1, 2], "hat": [0, 1], "age": [-1, -1]})
     table = attribute_table([HAT, AGE], labels, {"hat": np.array([0, 0]), "age": np.array([0, 0])})
     assert np.isnan(table.accuracy[1])
-    assert mean_accuracy(table) == 0.5
+    assert mean_score(table, "accuracy") == 0.5
 
 
 def test_a_constant_answer_scores_one_over_classes_in_balanced_accuracy():
@@ -52,7 +52,7 @@ def test_a_constant_answer_scores_one_over_classes_in_balanced_accuracy():
         (["identity", "hat"], {"hat": np.zeros(3)}, "predictions: "),
     ],
 )
-def test_what_is_missing_is_named(columns, predictions, named):
+def test_missing_columns_are_named(columns, predictions, named):
     labels = pd.DataFrame({"identity": [1, 2], "hat": [0, 1]})[columns]
     with pytest.raises(InputError, match=f"^{named}"):
         attribute_table([HAT], labels, predictions)

@@ -1,6 +1,9 @@
 import base64
+import collections
+import dataclasses
 import html.parser
 import json
+import pathlib
 import re
 import shutil
 import subprocess
@@ -11,16 +14,18 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
+import tensorflow as tf
 
 from lrdnn_base.errors import InputError
 from lrdnn_tf import runs
 from lrdnn_tf.config import ModelConfig
-from lrdnn_tf.data.pipeline import evaluation_batches, read_images, read_labels
-from lrdnn_tf.evaluate import evaluate
+from lrdnn_tf.data.split import read_split
+from lrdnn_tf.evaluate import evaluate, format_table
 from lrdnn_tf.evaluation import pictures, queries, ranking, report, results
-from lrdnn_tf.evaluation.descriptors import describe
+from lrdnn_tf.evaluation.descriptors import describe, ranking_labels
 from lrdnn_tf.evaluation.reranking import rerank
-from lrdnn_tf.evaluation.results import Settings, evaluate_phase
+from lrdnn_tf.evaluation.results import COSINE, RERANKED, Settings, evaluate_phase
+from lrdnn_tf.evaluation.retrieval import retrieval_scores
 from lrdnn_tf.model.lrdnn import EMBEDDING
 
 SMALL = Settings(k1=5, k2=2)  # the gallery has 12 images
@@ -38,9 +43,19 @@ def evaluated(trained_run, tiny_dataset, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def tables(tiny_dataset):
+def splits(tiny_dataset):
+    """Query and gallery."""
+    return [read_split(tiny_dataset, name) for name in ("query", "gallery")]
+
+
+@pytest.fixture(scope="module")
+def labels(splits):
     """The labels of query and gallery."""
-    return [read_labels(tiny_dataset, split) for split in ("query", "gallery")]
+    return [ranking_labels(split) for split in splits]
+
+
+def relabelled(split, **columns):
+    return dataclasses.replace(split, labels=split.labels.assign(**columns))
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +63,7 @@ def page(evaluated):
     return (evaluated[1] / "index.html").read_text(encoding="utf-8")
 
 
-def test_summary_is_on_disk_and_has_the_headline_of_every_phase(evaluated):
+def test_summary_is_on_disk_and_has_the_main_numbers_of_every_phase(evaluated):
     summary, report_dir = evaluated
     assert json.loads((report_dir / "summary.json").read_text()) == summary
     assert list(summary["phases"]) == ["identity", "attributes", "fusion"]
@@ -68,19 +83,18 @@ def test_chance_is_that_of_the_protocol(evaluated):
     assert evaluated[0]["chance_rank1"] == pytest.approx(2 / 12)
 
 
-def test_summary_holds_what_ranking_the_descriptors_gives(evaluated, trained_run, tiny_dataset, tables):
+def test_summary_equals_a_ranking_of_the_descriptors(evaluated, trained_run, splits, labels):
     model, _ = runs.load_model(trained_run, "fusion")
-    query, gallery = (describe(model, tiny_dataset, split).embeddings for split in ("query", "gallery"))
-    labels = [table[column].to_numpy() for column in ("identity", "camera") for table in tables]
+    query, gallery = (describe(model, split).embeddings for split in splits)
     phase = evaluated[0]["phases"]["fusion"]
     assert phase["mAP"] == pytest.approx(ranking.rank(query, gallery, *labels).mean_ap, abs=1e-9)
     reranked = ranking.rank_distances(rerank(query, gallery, SMALL.k1, SMALL.k2), *labels)
     assert phase["mAP_reranked"] == pytest.approx(reranked.mean_ap, abs=1e-9)
 
 
-def test_descriptions_do_not_depend_on_the_batch_size(trained_run, tiny_dataset):
+def test_descriptions_do_not_depend_on_the_batch_size(trained_run, tiny_dataset, splits):
     model, _ = runs.load_model(trained_run, "attributes")
-    whole, parts = (describe(model, tiny_dataset, "gallery", batch_size) for batch_size in (12, 5))
+    whole, parts = (describe(model, splits[1], batch_size) for batch_size in (12, 5))
     assert whole.embeddings.shape[0] == 12
     assert whole.embeddings.dtype == np.float32
     np.testing.assert_allclose(parts.embeddings, whole.embeddings, rtol=1e-4, atol=1e-5)
@@ -90,10 +104,10 @@ def test_descriptions_do_not_depend_on_the_batch_size(trained_run, tiny_dataset)
         np.testing.assert_array_equal(whole.predictions()[task.name], whole.logits[task.name].argmax(axis=1))
 
 
-def test_flipped_descriptors_are_the_mean_with_the_mirror_image(trained_run, tiny_dataset):
+def test_flipped_descriptors_are_the_mean_with_the_mirror_image(trained_run, splits):
     model, _ = runs.load_model(trained_run, "attributes")
-    plain, both = (describe(model, tiny_dataset, "query", flip=flip) for flip in (False, True))
-    images = np.concatenate([*evaluation_batches(tiny_dataset, "query", 64, 32, 4).as_numpy_iterator()])
+    plain, both = (describe(model, splits[0], flip=flip) for flip in (False, True))
+    images = np.concatenate([*splits[0].batches(64, 32, 4).as_numpy_iterator()])
     mirrored = model(np.flip(images, axis=2), training=False)[EMBEDDING].numpy()
     assert not np.allclose(mirrored, plain.embeddings, rtol=1e-3)
     np.testing.assert_allclose(both.embeddings, (plain.embeddings + mirrored) / 2, rtol=1e-4, atol=1e-5)
@@ -101,17 +115,90 @@ def test_flipped_descriptors_are_the_mean_with_the_mirror_image(trained_run, tin
         np.testing.assert_array_equal(both.logits[task], logits)
 
 
-def test_settings_change_descriptors_and_queries_in_turn(trained_run, tiny_dataset, tables):
+def test_settings_change_descriptors_and_then_queries(trained_run, tiny_dataset, splits, labels):
     settings = Settings(flip=True, multi_query="max", query_expansion=2, k1=5, k2=2)
-    result = evaluate_phase(trained_run, "identity", tiny_dataset, *tables, settings=settings)
+    result = evaluate_phase(trained_run, "identity", tiny_dataset, *splits, settings=settings)
     model, _ = runs.load_model(trained_run, "identity")
-    query, gallery = (describe(model, tiny_dataset, split, flip=True).embeddings for split in ("query", "gallery"))
-    labels = [table[column].to_numpy() for column in ("identity", "camera") for table in tables]
+    query, gallery = (describe(model, split, flip=True).embeddings for split in splits)
     query = queries.expand_queries(queries.pool_queries(query, gallery, *labels, "max"), gallery, 2)
     expected = ranking.rank(query, gallery, *labels)
-    np.testing.assert_allclose(result.ranking.average_precisions, expected.average_precisions)
+    np.testing.assert_allclose(result.rankings[COSINE].average_precisions, expected.average_precisions)
     expected = ranking.rank_distances(rerank(query, gallery, 5, 2), *labels)
-    np.testing.assert_allclose(result.reranked.average_precisions, expected.average_precisions)
+    np.testing.assert_allclose(result.rankings[RERANKED].average_precisions, expected.average_precisions)
+
+
+@pytest.fixture
+def reads(monkeypatch):
+    """Counts how often each TFRecord file is read, by name."""
+    counts = collections.Counter()
+    read = tf.data.TFRecordDataset
+
+    def counting(path):
+        counts[pathlib.Path(path).name] += 1
+        return read(path)
+
+    monkeypatch.setattr(tf.data, "TFRecordDataset", counting)
+    return counts
+
+
+def shards(dataset, *names):
+    return {shard.file: 1 for name in names for shard in dataset.splits[name].shards}
+
+
+def test_an_evaluation_reads_query_and_gallery_once(trained_run, tiny_dataset, tmp_path, reads):
+    summary = evaluate(trained_run, tiny_dataset.path, settings=SMALL, report_dir=tmp_path)
+    assert len(summary["phases"]) == 3
+    assert (tmp_path / "index.html").is_file()
+    assert reads == shards(tiny_dataset, "query", "gallery")
+
+
+def test_scores_while_training_are_those_of_the_evaluation_without_further_reads(evaluated, trained_run, splits, reads):
+    model, _ = runs.load_model(trained_run, "identity")
+    scores = [retrieval_scores(model, *splits) for _ in range(2)]
+    expected = {name: evaluated[0]["phases"]["identity"][name] for name in ("mAP", "rank1")}
+    assert scores == [pytest.approx(expected)] * 2
+    assert not reads
+
+
+@pytest.fixture(scope="module")
+def without_reranking(trained_run, tiny_dataset, tmp_path_factory):
+    """As `evaluated`, without re-ranking."""
+    report_dir = tmp_path_factory.mktemp("without_reranking")
+    settings = Settings(rerank=False)
+    return evaluate(trained_run, tiny_dataset.path, settings=settings, batch_size=5, report_dir=report_dir), report_dir
+
+
+def test_without_reranking_the_report_has_the_same_numbers_and_no_others(evaluated, without_reranking):
+    summary, report_dir = without_reranking
+    for phase, numbers in evaluated[0]["phases"].items():
+        expected = {name: None if name.endswith("_reranked") else value for name, value in numbers.items()}
+        assert summary["phases"][phase] == expected
+    tables = [pd.read_csv(folder / "tables.csv") for folder in (evaluated[1], report_dir)]
+    assert {"retrieval", "retrieval re-ranked"} <= set(tables[0].table)
+    kept = tables[0][tables[0].table != "retrieval re-ranked"].reset_index(drop=True)
+    pd.testing.assert_frame_equal(tables[1], kept)
+
+
+def test_without_reranking_neither_page_nor_table_mention_it(evaluated, without_reranking, page):
+    summary, report_dir = without_reranking
+    assert "Re-ranked" in page
+    assert "re-rank" not in (report_dir / "index.html").read_text(encoding="utf-8").lower()
+    assert "mAP re-ranked" in format_table(evaluated[0])
+    assert "re-rank" not in format_table(summary)
+
+
+def test_a_gallery_too_small_for_k1_skips_reranking_with_one_message(
+    trained_run, tiny_dataset, splits, without_reranking, tmp_path, monkeypatch
+):
+    warnings = []
+    monkeypatch.setattr(results.logging, "warning", lambda text, *values: warnings.append(text % values))
+    phases = ["identity", "attributes"]
+    summary = evaluate(trained_run, tiny_dataset.path, phases, 5, Settings(k1=13), tmp_path)
+    assert warnings == ["no re-ranking: k1=13 is more than the 12 images of the gallery"]
+    assert summary["phases"] == {phase: without_reranking[0]["phases"][phase] for phase in phases}
+    assert summary["settings"]["rerank"] is False
+    settings = Settings(k1=12)
+    assert results.check_splits(tiny_dataset, *splits, settings) is settings
 
 
 @pytest.mark.slow
@@ -120,7 +207,7 @@ def test_the_flags_reach_the_report(trained_run, tiny_dataset, tmp_path):
     where = [f"--run_dir={trained_run}", f"--data_dir={tiny_dataset.path}", f"--report_dir={tmp_path}"]
     subprocess.run([sys.executable, "-m", "lrdnn_tf.evaluate", *where, *flags], check=True)
     summary = json.loads((tmp_path / "summary.json").read_text())
-    assert Settings(**summary["settings"]) == Settings(True, "average", 3, 6, 3, 0.3)
+    assert Settings(**summary["settings"]) == Settings(True, "average", 3, True, 6, 3, 0.3)
     assert summary["command"].endswith(" ".join(flags))
 
 
@@ -162,7 +249,7 @@ def test_page_is_well_formed_and_needs_no_other_file(page):
     assert "@import" not in text
 
 
-def test_page_shows_every_headline_number(page, evaluated):
+def test_page_shows_every_main_number(page, evaluated):
     cells = re.findall(r"<td[^>]*>([^<]*)</td>", page)
     for phase in evaluated[0]["phases"].values():
         for name in ("rank1", "rank20", "mAP", "mAP_trapezoid", "mINP"):
@@ -182,61 +269,62 @@ def test_frames_are_green_exactly_for_the_same_person(page):
             assert (kind == "right") == (identity == people[0][1])
 
 
-def written_of(trained_run, dataset, query, gallery):
-    """What write_report and render_page take of one phase, but for the summary."""
+def report_arguments(trained_run, dataset, query, gallery):
+    """The arguments of render_page for one phase, without the summary."""
     return [evaluate_phase(trained_run, "identity", dataset, query, gallery, settings=SMALL)], dataset, query, gallery
 
 
 @pytest.fixture(scope="module")
-def written(trained_run, tiny_dataset, tables):
-    return written_of(trained_run, tiny_dataset, *tables)
+def written(trained_run, tiny_dataset, splits):
+    return report_arguments(trained_run, tiny_dataset, *splits)
 
 
-def test_a_lost_write_leaves_no_summary(evaluated, written, tmp_path, monkeypatch):
+def test_a_failed_write_leaves_no_summary(evaluated, written, tmp_path, monkeypatch):
     folder = tmp_path / "report"
     shutil.copytree(evaluated[1], folder)
 
     def fail(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(report.os, "replace", fail)
+    monkeypatch.setattr(pathlib.Path, "replace", fail)
     with pytest.raises(InputError, match="No space left on device"):
-        report.write_report(folder, *written, evaluated[0])
+        report.write_report(folder, "page", report.long_table(written[0]), evaluated[0])
     assert not (folder / "summary.json").exists()
 
 
-def test_names_that_hold_html_are_shown_as_text(evaluated, written):
+def test_html_in_names_is_shown_as_text(evaluated, written):
     summary = evaluated[0] | {"command": "<script>alert(1)</script>"}
     assert "<script" not in report.render_page(*written, summary)
 
 
-def test_queries_left_out_are_counted_on_the_page(evaluated, written, trained_run, tiny_dataset, tables):
+def test_queries_left_out_are_counted_on_the_page(evaluated, written, trained_run, tiny_dataset, splits):
     assert "so none is left out" in report.render_page(*written, evaluated[0])
-    query, gallery = tables
-    gallery = gallery.assign(identity=np.where(gallery["identity"] == query["identity"][0], 0, gallery["identity"]))
-    results = written_of(trained_run, tiny_dataset, query, gallery)
-    assert results[0][0].ranking.queries_left_out == 1
+    query, gallery = splits
+    identities = gallery.labels["identity"]
+    gallery = relabelled(gallery, identity=identities.where(identities != query.labels["identity"][0], 0))
+    results = report_arguments(trained_run, tiny_dataset, query, gallery)
+    assert results[0][0].by_cosine.queries_left_out == 1
     page = report.render_page(*results, evaluated[0])
     assert "1 of the 6 queries have no image in another camera and are left out" in " ".join(page.split())
 
 
-def test_the_page_says_what_was_done_to_queries(evaluated, written):
+def test_the_page_describes_changed_queries(evaluated, written):
     plain = report.render_page(*written, evaluated[0])
-    settings = {"flip": True, "multi_query": "max", "query_expansion": 1, "k1": 5, "k2": 2, "lambda_value": 0.3}
-    changed = report.render_page(*written, evaluated[0] | {"settings": settings})
-    for sentence in ("is pooled (max)", "averaged with the image nearest", "an image and its mirror image"):
+    settings = Settings(flip=True, multi_query="max", query_expansion=1, k1=5, k2=2)
+    changed = report.render_page(*written, evaluated[0] | {"settings": dataclasses.asdict(settings)})
+    for sentence in ("is pooled (max)", "averaged with the gallery image nearest", "an image and its mirror image"):
         assert sentence in changed
         assert sentence not in plain
 
 
-def test_heat_map_takes_pairs_without_a_match():
+def test_pairs_without_a_match_are_grey_in_the_heat_map():
     pairs = pd.DataFrame(
         {"query_camera": [1, 2], "gallery_camera": [2, 1], "queries": 3, "rank1": 1.0, "mAP": [0.2, 1]}
     )
     image = cv2.imdecode(np.frombuffer(_decoded(pictures.camera_heat_map(pairs)), np.uint8), cv2.IMREAD_COLOR)
     height, width = image.shape[:2]
     colours = [image[int(y * height), int(x * width)].astype(int) for y, x in ((0.2, 0.45), (0.2, 0.7))]
-    assert np.ptp(colours[0]) < 10 < np.ptp(colours[1])  # grey, and not
+    assert np.ptp(colours[0]) < 10 < np.ptp(colours[1])  # grey; coloured
 
 
 @pytest.mark.parametrize(
@@ -257,8 +345,8 @@ def test_method_names_are_the_papers(fields, name, tiny_dataset):
     assert report.method_name(ModelConfig(identities=2, **fields)) == name
 
 
-def test_thumbnails_keep_the_picture(tiny_dataset):
-    original = read_images(tiny_dataset, "query", [0])[0]
+def test_thumbnails_keep_the_picture(splits):
+    (original,) = splits[0].image_files([0])
     uri = pictures.thumbnail(original)
     shown = cv2.imdecode(np.frombuffer(_decoded(uri), np.uint8), cv2.IMREAD_COLOR)
     expected = cv2.imdecode(np.frombuffer(original, np.uint8), cv2.IMREAD_COLOR)
@@ -278,25 +366,40 @@ def test_no_trained_phase_is_named(tmp_path, tiny_dataset):
 @pytest.mark.parametrize(
     ("settings", "named"),
     [
-        (Settings(), "k1=20: expected 1 to the 12 images"),
         (Settings(k1=5, k2=7), "k2=7: "),
-        (Settings(k1=5, k2=2, lambda_value=-1), "lambda_value=-1: "),
         (Settings(k1=5, k2=2, query_expansion=13), "query_expansion=13: expected 1 to the 12 images"),
-        (Settings(k1=5, k2=2, query_expansion=-1), "query_expansion=-1: "),
-        (Settings(k1=5, k2=2, multi_query="median"), "multi_query='median': expected none, average or max"),
+        (Settings(query_expansion=13), "query_expansion=13: expected 1 to the 12 images"),
     ],
 )
-def test_settings_that_do_not_fit_are_named_first_of_all(tiny_dataset, tables, monkeypatch, settings, named):
+def test_settings_that_do_not_fit_are_named_before_the_model_is_loaded(
+    tiny_dataset, splits, monkeypatch, settings, named
+):
     monkeypatch.delattr(results.runs, "load_model")
     with pytest.raises(InputError, match=f"{tiny_dataset.path}: {named}"):
-        evaluate_phase("anywhere", "identity", tiny_dataset, *tables, settings=settings)
+        evaluate_phase("anywhere", "identity", tiny_dataset, *splits, settings=settings)
 
 
-def test_nobody_to_find_is_named_first_of_all(tiny_dataset, tables, monkeypatch):
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ({"k1": 0}, "k1=0 must be at least 1"),
+        ({"k1": -5}, "k1=-5 must be at least 1"),
+        ({"k2": 0}, "k2=0 must be at least 1"),
+        ({"lambda_value": -1}, "lambda_value=-1 must be at least 0 and at most 1"),
+        ({"query_expansion": -1}, "query_expansion=-1 must be at least 0"),
+        ({"multi_query": "median"}, "multi_query='median' is not one of none, average, max"),
+    ],
+)
+def test_settings_out_of_range_are_named(options, named):
+    with pytest.raises(InputError, match=f"^{named}$"):
+        Settings(**options)
+
+
+def test_labels_without_a_match_are_named_before_the_model_is_loaded(tiny_dataset, splits, monkeypatch):
     monkeypatch.delattr(results.runs, "load_model")
-    query, gallery = tables
-    with pytest.raises(InputError, match="query_ids: no query has an image of its identity from another camera"):
-        evaluate_phase("anywhere", "identity", tiny_dataset, query, gallery.assign(camera=1), settings=SMALL)
+    query, gallery = splits
+    with pytest.raises(InputError, match="query_labels: no query has an image of its identity from another camera"):
+        evaluate_phase("anywhere", "identity", tiny_dataset, query, relabelled(gallery, camera=1), settings=SMALL)
 
 
 @pytest.mark.parametrize("split", ["query", "gallery"])
@@ -314,8 +417,8 @@ def test_a_dataset_with_nothing_to_evaluate_is_named(trained_run, tiny_dataset, 
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize(("value", "named"), [(np.nan, "the model gives NaN"), (0, "row 0 is all zeros")])
-def test_a_model_that_went_wrong_is_named(trained_run, tiny_dataset, monkeypatch, value, named):
+@pytest.mark.parametrize(("value", "named"), [(np.nan, "the model returns NaN"), (0, "row 0 is all zeros")])
+def test_a_corrupted_model_is_named(trained_run, tiny_dataset, monkeypatch, value, named):
     def broken(run_dir, phase):
         model, config = load_model(run_dir, phase)
         model.set_weights([np.full_like(weights, value) for weights in model.get_weights()])
@@ -327,7 +430,7 @@ def test_a_model_that_went_wrong_is_named(trained_run, tiny_dataset, monkeypatch
         evaluate(trained_run, tiny_dataset.path, ["identity"], settings=SMALL)
 
 
-def test_a_file_in_the_way_of_the_report_is_named(trained_run, tiny_dataset, tmp_path):
+def test_a_file_with_the_name_of_the_report_folder_is_named(trained_run, tiny_dataset, tmp_path):
     (tmp_path / "report").write_text("")
     with pytest.raises(InputError, match="cannot write the report"):
         evaluate(trained_run, tiny_dataset.path, ["identity"], settings=SMALL, report_dir=tmp_path / "report")

@@ -23,7 +23,7 @@ def images():
     return np.random.default_rng(0).uniform(0, 255, (3, 64, 32, 3)).astype(np.float32)
 
 
-def test_a_fused_response_is_the_length_of_what_a_position_adds(model, images):
+def test_a_fused_response_is_the_length_of_a_positions_outer_product(model, images):
     main, fused = fusion_pictures.responses(model, images)
     assert main.shape == fused.shape == (3, 4, 2)
     parts = [model.get_layer(name).output for name in ("align_features", "pose_pool")]
@@ -32,7 +32,7 @@ def test_a_fused_response_is_the_length_of_what_a_position_adds(model, images):
     np.testing.assert_allclose(fused, np.linalg.norm(outer, axis=-1), rtol=1e-4)
 
 
-def test_poses_are_drawn_at_a_size_that_the_pose_network_does_not_take():
+def test_poses_are_drawn_for_a_size_that_the_pose_network_does_not_accept():
     model = build_model(dataclasses.replace(CONFIG, height=70, width=37))
     (panel,) = fusion_pictures.pose_panels(model, np.full([1, 70, 37, 3], 128, np.float32))
     assert panel.shape == (4 * 72, 4 * 4 * 40, 3)
@@ -44,7 +44,7 @@ def test_panels_are_of_one_size_and_fit_on_a_sheet(model, images):
     sheet = fusion_pictures.sheet(panels, fusion_pictures.RESPONSE_CAPTIONS)
     assert sheet.shape == (28 + 2 * (256 + 12), 2 * (384 + 12), 3)
     np.testing.assert_array_equal(sheet[28 : 28 + 256, 396 : 396 + 384], panels[1])
-    assert (sheet[28 + 256 + 12 :, 396:] == 255).all()  # three panels leave a place free
+    assert (sheet[28 + 256 + 12 :, 396:] == 255).all()  # with three panels the fourth position is empty
 
 
 def test_a_bar_has_the_colour_of_its_side():
@@ -61,5 +61,5 @@ def test_a_bar_has_the_colour_of_its_side():
 
 
 @pytest.mark.parametrize(("change", "shown"), [({}, True), ({"fuse": "pool5"}, False), ({"pose_maps": "none"}, False)])
-def test_only_fused_maps_have_positions(change, shown):
+def test_only_models_that_fuse_maps_have_responses(change, shown):
     assert fusion_pictures.has_responses(dataclasses.replace(CONFIG, **change)) == shown

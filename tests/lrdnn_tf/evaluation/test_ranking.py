@@ -4,33 +4,32 @@ import pytest
 
 from lrdnn_base.errors import InputError
 from lrdnn_tf.evaluation import ranking
+from lrdnn_tf.evaluation.protocol import Labels, apply_protocol
 
 
 def make_data(seed=0, queries=40, images=300, identities=25, cameras=4, dimensions=8, noise=0.8):
-    """Descriptors around a centre per identity; the gallery has junk (-1) and distractors (0)."""
+    """The arguments of rank: descriptors around a centre per identity, with junk (-1) and distractors (0)."""
     rng = np.random.default_rng(seed)
     centres = rng.normal(size=(identities + 2, dimensions))
     query_ids, gallery_ids = rng.integers(1, identities + 1, queries), rng.integers(-1, identities + 1, images)
     return {
         "query": (centres[query_ids] + noise * rng.normal(size=(queries, dimensions))).astype(np.float32),
         "gallery": (centres[gallery_ids] + noise * rng.normal(size=(images, dimensions))).astype(np.float32),
-        "query_ids": query_ids,
-        "gallery_ids": gallery_ids,
-        "query_cameras": rng.integers(1, cameras + 1, queries),
-        "gallery_cameras": rng.integers(1, cameras + 1, images),
+        "query_labels": Labels(query_ids, rng.integers(1, cameras + 1, queries)),
+        "gallery_labels": Labels(gallery_ids, rng.integers(1, cameras + 1, images)),
     }
 
 
 def labels_of(data):
-    return [data[name] for name in ("query_ids", "gallery_ids", "query_cameras", "gallery_cameras")]
+    return [data["query_labels"], data["gallery_labels"]]
 
 
-def sorted_reference(distances, query_ids, gallery_ids, query_cameras, gallery_cameras):
-    """The protocol spelled out query by query on a sorted list; wrong images stand before true ones they tie with."""
+def sorted_reference(distances, query_labels, gallery_labels):
+    """The protocol query by query on a sorted list; of images at the same distance, wrong ones come first."""
     results = []
-    for row, identity, camera in zip(distances, query_ids, query_cameras, strict=True):
-        right = gallery_ids == identity
-        kept = (gallery_ids != -1) & ~(right & (gallery_cameras == camera))
+    for row, identity, camera in zip(distances, query_labels.identities, query_labels.cameras, strict=True):
+        right = gallery_labels.identities == identity
+        kept = (gallery_labels.identities != -1) & ~(right & (gallery_labels.cameras == camera))
         hits = right[kept][np.lexsort((right[kept], row[kept]))]
         if not hits.any():
             continue
@@ -78,7 +77,7 @@ def test_does_not_depend_on_the_order_of_the_gallery():
     data = make_data()
     data["gallery"] = np.round(data["gallery"])  # many ties
     shuffle = np.random.default_rng(1).permutation(300)
-    shuffled = data | {name: data[name][shuffle] for name in ("gallery", "gallery_ids", "gallery_cameras")}
+    shuffled = data | {"gallery": data["gallery"][shuffle], "gallery_labels": data["gallery_labels"].take(shuffle)}
     first, second = ranking.rank(**data), ranking.rank(**shuffled)
     np.testing.assert_array_equal(first.average_precisions, second.average_precisions)
 
@@ -94,7 +93,7 @@ def test_images_with_the_same_descriptor_tie(dimensions):
 
 
 @pytest.mark.parametrize("same_sums", [False, True])
-def test_first_copies_are_those_of_a_plain_search(monkeypatch, same_sums):
+def test_first_copies_are_those_of_a_linear_search(monkeypatch, same_sums):
     rows = np.random.default_rng(0).integers(0, 3, (60, 3)).astype(np.float32)
     if same_sums:
         monkeypatch.setattr(np, "einsum", lambda _, bits, __: np.zeros(len(bits), np.int32))
@@ -104,8 +103,8 @@ def test_first_copies_are_those_of_a_plain_search(monkeypatch, same_sums):
 
 
 @pytest.mark.parametrize("dimensions", [3, 128])
-def test_a_model_that_tells_nobody_apart_gets_nothing(dimensions):
-    labels = [np.array(values) for values in ([1, 2], [1, 2, 3], [1, 1], [2, 2, 2])]
+def test_a_model_that_distinguishes_nobody_scores_worst(dimensions):
+    labels = [Labels([1, 2], [1, 1]), Labels([1, 2, 3], [2, 2, 2])]
     query, gallery = (np.tile(np.random.default_rng(0).normal(size=dimensions), (count, 1)) for count in (2, 3))
     for result in (ranking.rank_distances([np.zeros((2, 3))], *labels), ranking.rank(query, gallery, *labels)):
         assert result.rank1 == 0
@@ -113,7 +112,7 @@ def test_a_model_that_tells_nobody_apart_gets_nothing(dimensions):
 
 
 @pytest.mark.parametrize("rows", [1, 7])
-def test_the_size_of_blocks_does_not_matter(monkeypatch, rows):
+def test_the_size_of_blocks_has_no_effect(monkeypatch, rows):
     data = make_data()
     whole, table = ranking.rank_with_camera_pairs(**data)
     monkeypatch.setattr(ranking, "_BLOCK_BYTES", rows * 300 * 4)
@@ -126,7 +125,7 @@ def test_the_size_of_blocks_does_not_matter(monkeypatch, rows):
 
 def test_metrics_by_hand():
     # Ranking of the one query: ignored (its own camera), right, wrong, junk, right.
-    labels = [np.array(values) for values in ([5], [5, 5, 7, -1, 5], [1], [1, 2, 1, 2, 3])]
+    labels = [Labels([5], [1]), Labels([5, 5, 7, -1, 5], [1, 2, 1, 2, 3])]
     result = ranking.rank_distances([np.array([[0.0, 0.1, 0.2, 0.3, 0.4]])], *labels)
     assert result.rank1 == 1
     assert result.mean_ap == pytest.approx((1 + 2 / 3) / 2)
@@ -137,31 +136,32 @@ def test_metrics_by_hand():
 
 
 def test_queries_without_a_match_are_left_out_and_counted():
-    labels = [np.array(values) for values in ([1, 2, 9, -1], [1, 2, -1], [1, 1, 1, 1], [2, 1, 2])]
+    labels = [Labels([1, 2, 9, -1], [1, 1, 1, 1]), Labels([1, 2, -1], [2, 1, 2])]
     result = ranking.rank_distances([np.random.default_rng(0).random((4, 3))], *labels)
     assert (result.queries, result.queries_left_out) == (1, 3)
     assert np.isnan(result.average_precisions).tolist() == [False, True, True, True]
 
 
-def test_same_numbers_again_and_inputs_untouched():
-    data = make_data()
-    kept = {name: values.copy() for name, values in data.items()}
+def test_ranking_is_repeatable_and_does_not_change_its_arguments():
+    data, kept = make_data(), make_data()
     assert ranking.rank(**data).mean_ap == ranking.rank(**data).mean_ap
-    for name, values in kept.items():
-        np.testing.assert_array_equal(data[name], values)
+    for name in ("query", "gallery"):
+        np.testing.assert_array_equal(data[name], kept[name])
+        for before, after in zip(*(vars(each[f"{name}_labels"]).values() for each in (kept, data)), strict=True):
+            np.testing.assert_array_equal(after, before)
     distances = np.random.default_rng(0).random((40, 300))
     before = distances.copy()
     ranking.rank_distances([distances], *labels_of(data))
     np.testing.assert_array_equal(distances, before)
 
 
-def test_length_of_descriptors_does_not_matter():
+def test_length_of_descriptors_has_no_effect():
     data = make_data()
     scaled = data | {"gallery": data["gallery"] * np.logspace(-30, 30, 300)[:, None].astype(np.float32)}
     assert ranking.rank(**scaled).mean_ap == pytest.approx(ranking.rank(**data).mean_ap, abs=1e-4)
 
 
-def test_chance_is_what_random_orders_give():
+def test_chance_is_the_mean_of_random_orders():
     data = make_data(queries=200)
     chance = ranking.rank(**data).chance_rank1
     rng = np.random.default_rng(0)
@@ -172,10 +172,12 @@ def test_chance_is_what_random_orders_give():
 def test_nearest_agrees_with_the_ranking():
     data = make_data()
     result = ranking.rank(**data)
+    query_labels, gallery_labels = labels_of(data)
     for query, images in enumerate(ranking.nearest(**data, count=10)):
-        right = data["gallery_ids"][images] == data["query_ids"][query]
-        assert not (right & (data["gallery_cameras"][images] == data["query_cameras"][query])).any()
-        assert -1 not in data["gallery_ids"][images]
+        found = gallery_labels.take(images)
+        right = found.identities == query_labels.identities[query]
+        assert not (right & (found.cameras == query_labels.cameras[query])).any()
+        assert -1 not in found.identities
         first = result.first_matches[query]
         assert (np.flatnonzero(right)[0] + 1 if right.any() else 0) == (first if first <= 10 else 0)
 
@@ -186,9 +188,10 @@ def test_camera_pairs_agree_with_ranking_one_pair_at_a_time():
     np.testing.assert_array_equal(whole.average_precisions, ranking.rank(**data).average_precisions)
     assert (table.query_camera != table.gallery_camera).all()
     for row in table.itertuples():
-        chosen = {"query": data["query_cameras"] == row.query_camera}
-        chosen["gallery"] = data["gallery_cameras"] == row.gallery_camera
-        alone = ranking.rank(**{name: values[chosen[name.split("_")[0]]] for name, values in data.items()})
+        queries = data["query_labels"].cameras == row.query_camera
+        images = data["gallery_labels"].cameras == row.gallery_camera
+        labels = data["query_labels"].take(queries), data["gallery_labels"].take(images)
+        alone = ranking.rank(data["query"][queries], data["gallery"][images], *labels)
         assert (row.queries, row.rank1, row.mAP) == (alone.queries, alone.rank1, pytest.approx(alone.mean_ap))
 
 
@@ -201,26 +204,40 @@ def test_camera_pairs_agree_with_ranking_one_pair_at_a_time():
         ("gallery", np.zeros((0, 8))),
         ("query", np.ones(8)),
         ("gallery", np.ones((300, 9))),
-        ("query_ids", np.ones(39, int)),
-        ("gallery_ids", np.ones(301, int)),
-        ("query_cameras", np.ones(41, int)),
-        ("gallery_cameras", np.ones(3, int)),
-        ("gallery_ids", np.ones(300)),
+        ("query_labels", Labels(np.ones(39, int), np.ones(39, int))),
+        ("gallery_labels", Labels(np.ones(301, int), np.ones(301, int))),
     ],
 )
 @pytest.mark.parametrize("function", [ranking.rank, ranking.nearest, ranking.rank_with_camera_pairs])
-def test_bad_input_is_named(function, argument, value):
-    data = make_data() | {argument: value}
-    name = argument.replace("_ids", "_(ids|cameras)")
-    with pytest.raises(InputError, match=rf"^{name}: ") as error:
-        function(**data)
+def test_argument_that_cannot_be_used_is_named(function, argument, value):
+    with pytest.raises(InputError, match=rf"^{argument}: ") as error:
+        function(**make_data() | {argument: value})
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("identities", "cameras", "named"),
+    [
+        (np.ones(3), np.ones(3, int), "identities: expected integers, not float64"),
+        (np.ones(3, int), ["1", "2", "3"], "cameras: expected integers"),
+        (np.ones((3, 1), int), np.ones(3, int), r"identities: expected one integer per image, not shape \(3, 1\)"),
+        (np.ones(3, int), np.ones((), int), "cameras: expected one integer per image"),
+        ([], [], "identities: expected one integer per image"),
+        (np.ones(3, int), np.ones(4, int), "cameras: 4 cameras for 3 identities"),
+    ],
+)
+def test_labels_that_cannot_be_used_are_named(identities, cameras, named):
+    with pytest.raises(InputError, match=f"^{named}"):
+        Labels(identities, cameras)
+
+
 @pytest.mark.parametrize("function", [ranking.rank, ranking.rank_with_camera_pairs])
-def test_no_query_with_a_match_is_named(function):
-    with pytest.raises(InputError, match=r"^query_ids: no query"):
-        function(**make_data() | {"query_ids": np.full(40, 99)})
+def test_labels_without_a_match_are_named(function):
+    data = make_data() | {"query_labels": Labels(np.full(40, 99), np.ones(40, int))}
+    with pytest.raises(InputError, match=r"^query_labels: no query has an image of its identity from another camera"):
+        function(**data)
+    with pytest.raises(InputError, match=r"^query_labels: no query"):
+        apply_protocol(*labels_of(data)).require_matches()
 
 
 @pytest.mark.parametrize(

@@ -5,10 +5,11 @@ import pytest
 
 from lrdnn_base.errors import InputError
 from lrdnn_tf.evaluation import ranking, reranking
+from lrdnn_tf.evaluation.protocol import Labels
 
 
 def textbook(query, gallery, k1, k2, lambda_value):
-    """The method written down image by image on dense float64 matrices (Zhong et al., CVPR 2017, section 3)."""
+    """The method image by image on dense float64 matrices (Zhong et al., CVPR 2017, section 3)."""
     images = np.concatenate([query, gallery]).astype(np.float64)
     images /= np.linalg.norm(images, axis=1, keepdims=True)
     total, queries = len(images), len(query)
@@ -88,11 +89,11 @@ def test_blocks_do_not_change_the_numbers(monkeypatch):
     np.testing.assert_allclose(np.concatenate(parts), np.concatenate(whole), atol=1e-6)
 
 
-def test_feeds_rank_and_helps_on_clusters():
+def test_reranked_distances_can_be_ranked_and_help_on_clusters():
     rng = np.random.default_rng(0)
     ids = np.arange(600) % 30
     images = rng.normal(size=(30, 32))[ids] + 1.2 * rng.normal(size=(600, 32))
-    labels = (ids[:90], ids[90:], np.zeros(90, int), np.ones(510, int))
+    labels = Labels(ids[:90], np.zeros(90, int)), Labels(ids[90:], np.ones(510, int))
     plain = ranking.rank(images[:90], images[90:], *labels)
     better = ranking.rank_distances(reranking.rerank(images[:90], images[90:]), *labels)
     assert better.mean_ap > plain.mean_ap + 0.05
@@ -105,19 +106,19 @@ def test_lambda_1_is_the_original_ranking():
     np.testing.assert_array_equal(np.argsort(original, axis=1), np.argsort(-unit[:20] @ unit[20:].T, axis=1))
 
 
-def test_copies_of_one_image_are_no_trouble():
+def test_copies_of_one_image_have_finite_distances():
     distances = reranked(np.ones((5, 4)), np.ones((60, 4)))
     assert np.isfinite(distances).all()
 
 
-def test_nothing_square_is_held():
+def test_no_square_matrix_is_held():
     images = clusters(4, 6000, 300, dimensions=16)
     tracemalloc.start()
     for _ in reranking.rerank(images[:50], images[50:]):
         pass
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert peak < 6000 * 6000 * 4  # float32; a sketch that held one matrix would be above
+    assert peak < 6000 * 6000 * 4  # one float32 matrix of all images by all images
 
 
 @pytest.mark.parametrize(
@@ -133,7 +134,7 @@ def test_nothing_square_is_held():
         ({"gallery": np.ones((100, 7))}, "gallery: "),
     ],
 )
-def test_bad_input_is_named_before_the_first_block(arguments, named):
+def test_argument_that_cannot_be_used_is_named_before_the_first_block(arguments, named):
     images = clusters(5, 110, 5)
     with pytest.raises(InputError, match=f"^{named}"):
         reranking.rerank(**{"query": images[:10], "gallery": images[10:]} | arguments)

@@ -16,7 +16,7 @@ def test_every_channel_has_a_name(pose_maps, count):
     assert not names.duplicated().any()
 
 
-def test_weights_are_read_out_under_the_names_of_their_maps():
+def test_weights_are_listed_under_the_names_of_their_maps():
     config = ModelConfig(
         identities=5, height=64, width=32, backbone="small", pose_width=0.1, pose_maps="both", bilinear_dim=64
     )
@@ -37,7 +37,7 @@ def test_weights_are_read_out_under_the_names_of_their_maps():
     assert named["limb", "left knee to left ankle"] == pytest.approx(both.mean())
 
 
-def test_weights_are_those_that_the_model_multiplies_its_maps_by():
+def test_the_model_multiplies_its_maps_by_these_weights():
     config = ModelConfig(
         identities=5, height=64, width=32, backbone="small", pose_width=0.1, pose_maps="confidence", bilinear_dim=64
     )

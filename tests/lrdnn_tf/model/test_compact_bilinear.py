@@ -19,7 +19,7 @@ def reference_sketch(x: np.ndarray, buckets: np.ndarray, signs: np.ndarray, size
 
 
 def reference_pooling(layer: CompactBilinearPooling, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Sum over positions of the circular convolution of both count sketches, term by term."""
+    """Computes the sum over positions of the circular convolution of both count sketches, term by term."""
     (first, second), size = layer.hashes, layer.output_dim
     pooled = np.zeros(size)
     for row in range(x.shape[0]):
@@ -32,7 +32,7 @@ def reference_pooling(layer: CompactBilinearPooling, x: np.ndarray, y: np.ndarra
 
 
 @pytest.mark.parametrize("method", BILINEAR_METHODS)
-@pytest.mark.parametrize("size", [16, 17, 120])  # 120: few channels for a sketch of its length
+@pytest.mark.parametrize("size", [16, 17, 120])  # 120: much longer than the inputs
 def test_is_the_circular_convolution_of_the_count_sketches(size, method):
     layer = CompactBilinearPooling(size, seed=3, normalize=False, method=method)
     x, y = maps(2, 2, 3, 7), maps(2, 2, 3, 5)
@@ -42,7 +42,7 @@ def test_is_the_circular_convolution_of_the_count_sketches(size, method):
 
 
 def test_inner_products_estimate_the_bilinear_kernel_without_bias():
-    """The estimate of the sum over p, q of <x_p, x'_q><y_p, y'_q>, over seeds of the hashes."""
+    """The mean over hash seeds is the sum over p, q of <x_p, x'_q><y_p, y'_q>."""
     x, y = maps(1, 2, 1, 12), maps(1, 2, 1, 6)
     x2, y2 = x + 0.3 * maps(1, 2, 1, 12, seed=1), y + 0.3 * maps(1, 2, 1, 6, seed=1)
     kernel = float(np.sum(np.einsum("pc,qc->pq", x[0, :, 0], x2[0, :, 0]) * (y[0, :, 0] @ y2[0, :, 0].T)))
@@ -67,14 +67,14 @@ def test_gradients_agree_with_finite_differences(normalize, method):
     def value(x, y):
         return tf.reduce_sum(layer([x, y]) * direction)
 
-    # The square root bends sharply near 0: at this seed no component of the pooled vector is there.
+    # The square root is strongly curved near 0; with this seed, no component of the pooled vector is near 0.
     assert np.abs(CompactBilinearPooling(8, normalize=False)([x, y])).min() > 0.1
     theoretical, numerical = tf.test.compute_gradient(value, [x, y], delta=1e-3)
     for exact, estimate in zip(theoretical, numerical, strict=True):
         np.testing.assert_allclose(exact, estimate, atol=1e-2)
 
 
-def value_and_slopes(
+def value_and_gradients(
     layer: CompactBilinearPooling, x: np.ndarray, y: np.ndarray, jit_compile: bool
 ) -> list[np.ndarray]:
     direction = maps(len(x), layer.output_dim)
@@ -91,38 +91,38 @@ def value_and_slopes(
 
 
 @pytest.mark.parametrize("jit_compile", [False, True])
-@pytest.mark.parametrize(("normalize", "tolerance"), [(False, 1e-5), (True, 1e-3)])  # the root is steep near 0
-def test_both_methods_give_the_same_numbers_and_slopes_also_compiled(jit_compile, normalize, tolerance):
+@pytest.mark.parametrize(("normalize", "tolerance"), [(False, 1e-5), (True, 1e-3)])  # the square root is steep near 0
+def test_both_methods_give_the_same_values_and_gradients_also_compiled(jit_compile, normalize, tolerance):
     x, y = maps(3, 4, 2, 40), maps(3, 4, 2, 5)
-    pooled, *slopes = value_and_slopes(CompactBilinearPooling(256, 5, normalize), x, y, jit_compile=False)
+    pooled, *gradients = value_and_gradients(CompactBilinearPooling(256, 5, normalize), x, y, jit_compile=False)
     for method in BILINEAR_METHODS:
         layer = CompactBilinearPooling(256, 5, normalize, method)
-        given, *given_slopes = value_and_slopes(layer, x, y, jit_compile)
-        np.testing.assert_allclose(given, pooled, atol=1e-5 * max(1, np.abs(pooled).max()))
-        for one, other in zip(given_slopes, slopes, strict=True):
+        other_pooled, *other_gradients = value_and_gradients(layer, x, y, jit_compile)
+        np.testing.assert_allclose(other_pooled, pooled, atol=1e-5 * max(1, np.abs(pooled).max()))
+        for one, other in zip(other_gradients, gradients, strict=True):
             np.testing.assert_allclose(one, other, atol=tolerance * np.abs(other).max())
 
 
 @pytest.mark.parametrize("method", BILINEAR_METHODS)
-def test_an_exported_model_of_any_batch_size_gives_the_same_numbers_and_slopes(method, tmp_path):
+def test_an_exported_model_gives_the_same_values_and_gradients_at_any_batch_size(method, tmp_path):
     inputs = keras.Input([2, 2, 8]), keras.Input([2, 2, 4])
     model = keras.Model(inputs, CompactBilinearPooling(64, seed=2, method=method)(inputs))
     model.save(tmp_path / "model")
     exported = tf.saved_model.load(tmp_path / "model")
     for batch in (1, 5):
         x, y = tf.constant(maps(batch, 2, 2, 8)), tf.constant(maps(batch, 2, 2, 4))
-        slopes = []
+        results = []
         for function in (model, exported):
             with tf.GradientTape() as tape:
                 tape.watch(x)
                 pooled = function((x, y), training=False)
                 loss = tf.reduce_sum(pooled[:, :32])
-            slopes.append((pooled.numpy(), tape.gradient(loss, x).numpy()))
-        for one, other in zip(*slopes, strict=True):
+            results.append((pooled.numpy(), tape.gradient(loss, x).numpy()))
+        for one, other in zip(*results, strict=True):
             np.testing.assert_allclose(one, other, atol=1e-6)
 
 
-def test_a_layer_made_from_its_config_is_the_same():
+def test_a_layer_built_from_its_config_is_equal():
     layer = CompactBilinearPooling(64, seed=4, normalize=False, method="outer_product")
     again = CompactBilinearPooling.from_config(layer.get_config())
     inputs = [maps(2, 2, 2, 8), maps(2, 2, 2, 4)]
@@ -130,24 +130,24 @@ def test_a_layer_made_from_its_config_is_the_same():
     assert again.get_config() == layer.get_config()
 
 
-def test_a_method_that_does_not_exist_is_refused():
+def test_an_unknown_method_is_refused():
     with pytest.raises(ValueError, match="'ftt' is not one of fft, outer_product"):
         CompactBilinearPooling(64, method="ftt")
 
 
-def test_normalized_descriptor_has_unit_length_and_finite_slope_at_zero():
+def test_normalized_descriptor_has_unit_length_and_finite_gradient_at_zero():
     layer = CompactBilinearPooling(64)
     assert np.linalg.norm(layer([maps(3, 2, 2, 8), maps(3, 2, 2, 4)]), axis=1) == pytest.approx([1, 1, 1], abs=1e-5)
     x = tf.zeros([1, 2, 2, 8])
     with tf.GradientTape() as tape:
         tape.watch(x)
         loss = tf.reduce_sum(layer([x, maps(1, 2, 2, 4)]))
-    slope = tape.gradient(loss, x)
-    assert np.isfinite(slope).all()
-    assert np.abs(slope).max() < 1e7  # factors of 100 and 1000, times what 4 positions of 4 maps add up to
+    gradient = tape.gradient(loss, x)
+    assert np.isfinite(gradient).all()
+    assert np.abs(gradient).max() < 1e7  # factors of 100 and 1000, times the sum of 4 maps over 4 positions
 
 
-def test_hashes_follow_the_seed_and_travel_with_the_weights(tmp_path):
+def test_hashes_depend_on_the_seed_and_are_saved_with_the_weights(tmp_path):
     def model(seed: int) -> keras.Model:
         inputs = keras.Input([2, 2, 8]), keras.Input([2, 2, 4])
         return keras.Model(inputs, CompactBilinearPooling(64, seed)(inputs))
@@ -170,6 +170,6 @@ def test_computes_in_float32_under_mixed_precision():
         keras.mixed_precision.set_global_policy("float32")
 
 
-def test_two_grids_are_refused():
+def test_inputs_of_different_grids_are_refused():
     with pytest.raises(ValueError, match="one grid"):
         CompactBilinearPooling(64)([maps(1, 2, 2, 8), maps(1, 4, 2, 4)])

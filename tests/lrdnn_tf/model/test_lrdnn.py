@@ -5,8 +5,8 @@ import pytest
 import tensorflow as tf
 import tf_keras as keras
 
+from data_prep.market1501 import TASKS as MARKET1501
 from lrdnn_base.errors import InputError
-from lrdnn_tf.attributes import MARKET1501
 from lrdnn_tf.config import ModelConfig
 from lrdnn_tf.model.channel_parse import ChannelParse
 from lrdnn_tf.model.lrdnn import POSE_BRANCH, PoolToGrid, build_model
@@ -31,7 +31,7 @@ def images() -> np.ndarray:
 
 
 @pytest.mark.parametrize("row", ABLATION)
-def test_every_row_of_the_ablation_gives_a_head_per_task(row, images):
+def test_every_row_of_the_ablation_has_a_head_per_task(row, images):
     config = dataclasses.replace(SMALL, **ABLATION[row])
     model = build_model(config)
     outputs = model(images)
@@ -54,10 +54,10 @@ def test_every_row_of_the_ablation_gives_a_head_per_task(row, images):
     )
 
 
-def test_all_parts_of_lrdnn_learn(images):
+def test_all_parts_of_lrdnn_receive_gradients(images):
     model = build_model(dataclasses.replace(SMALL, pose_maps="both"))
     with tf.GradientTape() as tape:
-        # Classifiers start at zero, and let nothing flow back before their first step.
+        # The embedding is part of the loss, since classifiers with initial weights of 0 pass no gradient back.
         outputs = model(images, training=True)
         loss = tf.reduce_sum(outputs["embedding"] ** 3) + tf.reduce_sum(outputs["identity"])
     gradients = dict(
@@ -69,17 +69,18 @@ def test_all_parts_of_lrdnn_learn(images):
     assert {"channel_parse", "align_features", "align_confidence", "align_affinity"} <= learned
 
 
-def test_fresh_classifiers_send_nothing_into_the_trained_network(images):
+def test_initial_classifiers_pass_no_gradient_to_the_trained_network(images):
     model = build_model(dataclasses.replace(SMALL, pose_maps="both"))
     with tf.GradientTape() as tape:
         loss = tf.reduce_mean(tf.nn.log_softmax(model(images, training=True)["identity"])[:, 0])
-    for variable, slope in zip(model.trainable_variables, tape.gradient(loss, model.trainable_variables), strict=True):
+    gradients = tape.gradient(loss, model.trainable_variables)
+    for variable, gradient in zip(model.trainable_variables, gradients, strict=True):
         is_classifier = variable.name.startswith("identity_classifier")
-        assert slope is None or (np.abs(slope).max() > 0) == is_classifier, variable.name
+        assert gradient is None or (np.abs(gradient).max() > 0) == is_classifier, variable.name
 
 
 @pytest.mark.slow
-def test_the_papers_network_has_the_papers_shapes():
+def test_the_network_of_the_paper_has_the_shapes_of_the_paper():
     model = build_model(ModelConfig(identities=751, attributes=MARKET1501, pose_maps="both"))
     assert model.get_layer("align_features").output.shape[1:] == (8, 4, 2048)
     assert [maps.shape[1:] for maps in model.get_layer(POSE_BRANCH).output[-2:]] == [(32, 16, 19), (32, 16, 38)]
@@ -87,7 +88,7 @@ def test_the_papers_network_has_the_papers_shapes():
     assert model.get_layer("identity_classifier").kernel.shape == (1, 1, 8192, 751)
 
 
-def test_mixed_precision_keeps_what_is_compared_in_float32(images):
+def test_outputs_are_float32_under_mixed_precision(images):
     keras.mixed_precision.set_global_policy("mixed_float16")
     try:
         model = build_model(dataclasses.replace(SMALL, pose_maps="both"))
@@ -107,11 +108,11 @@ def test_channel_parse_scales_each_channel_by_its_weight():
     assert block.squeeze.filters == 14
     assert 0 < np.min(weights) <= np.max(weights) < 1
     np.testing.assert_allclose(parsed, maps * weights)
-    # The weights depend on what a channel holds on average only: moving its content about changes nothing.
+    # The weights depend on the mean of each channel only: rearranging positions does not change them.
     np.testing.assert_allclose(block.channel_weights(maps[:, ::-1, ::-1]), weights, rtol=1e-5)
 
 
-def test_pooling_to_a_grid_that_divides_is_average_pooling():
+def test_pooling_to_a_divisor_of_the_grid_is_average_pooling():
     maps = np.random.default_rng(0).normal(size=(2, 16, 8, 3)).astype(np.float32)
     np.testing.assert_allclose(PoolToGrid(8, 4)(maps), keras.layers.AveragePooling2D(2)(maps), atol=1e-6)
 
@@ -125,7 +126,7 @@ def test_pooling_to_any_grid_keeps_the_mean(rows, columns):
 
 
 @pytest.mark.parametrize("fuse", ["maps", "pool5"])
-def test_an_input_of_any_size_is_fused(fuse):
+def test_fusion_supports_inputs_of_any_size(fuse):
     config = dataclasses.replace(SMALL, height=70, width=37, pose_maps="both", fuse=fuse)
     model = build_model(config)
     assert model.get_layer("align_features").output.shape[1:3] == (5, 3)
@@ -136,6 +137,6 @@ def test_an_input_of_any_size_is_fused(fuse):
 
 
 @pytest.mark.parametrize("wrong", [{"backbone": "vgg"}, {"pose_maps": "all"}, {"fuse": "sum"}, {"identities": 0}])
-def test_a_config_that_cannot_be_built_is_named(wrong):
+def test_an_invalid_option_is_refused_by_name(wrong):
     with pytest.raises(InputError, match=next(iter(wrong))):
         dataclasses.replace(SMALL, **wrong)

@@ -1,32 +1,40 @@
+import pathlib
+
 import numpy as np
 import pytest
 import tf_keras as keras
 
+import lrdnn_tf.model.backbones
 from lrdnn_base.errors import InputError
-from lrdnn_tf.config import ModelConfig
+from lrdnn_tf.config import BACKBONES, ModelConfig
 from lrdnn_tf.model.lrdnn import build_model
 from lrdnn_tf.model.main_branch import load_imagenet_weights, main_branch
 
 
+def test_each_backbone_is_a_module_and_a_name_in_the_table():
+    files = pathlib.Path(lrdnn_tf.model.backbones.__file__).parent.glob("*.py")
+    assert {file.stem for file in files} - {"__init__"} == set(BACKBONES)
+
+
 @pytest.mark.slow
-def test_imagenet_weights_come_from_a_file_of_keras(tmp_path):
+def test_imagenet_weights_are_read_from_a_weights_file_of_keras(tmp_path):
     source = keras.applications.ResNet50(include_top=False, weights=None)
     source.save_weights(tmp_path / "resnet50_notop.h5")
     model = build_model(ModelConfig(identities=3, height=64, width=32))
-    load_imagenet_weights(model, str(tmp_path / "resnet50_notop.h5"))
+    load_imagenet_weights(model, "resnet50", str(tmp_path / "resnet50_notop.h5"))
     for name in ("conv1_conv", "conv3_block2_2_conv", "conv5_block3_3_bn"):
         for copied, original in zip(model.get_layer(name).weights, source.get_layer(name).weights, strict=True):
             np.testing.assert_array_equal(copied, original)
 
 
-def test_a_missing_file_of_weights_is_named(tmp_path):
+def test_a_missing_weights_file_is_named(tmp_path):
     model = build_model(ModelConfig(identities=3, height=64, width=32, backbone="small"))
     with pytest.raises(InputError, match=r"no file .*weights\.h5"):
-        load_imagenet_weights(model, str(tmp_path / "weights.h5"))
+        load_imagenet_weights(model, "resnet50", str(tmp_path / "weights.h5"))
 
 
 @pytest.mark.parametrize(("backbone", "stride"), [("small", 16), pytest.param("resnet50", 32, marks=pytest.mark.slow)])
-def test_without_the_last_stride_maps_double_and_weights_stay_the_same(backbone, stride):
+def test_last_stride_1_doubles_the_size_of_maps_and_keeps_the_weights(backbone, stride):
     images = keras.Input([64, 32, 3])
     usual, denser = (keras.Model(images, main_branch(images, backbone, last_stride)) for last_stride in (2, 1))
     assert usual.output_shape[1:3] == (64 // stride, 32 // stride)

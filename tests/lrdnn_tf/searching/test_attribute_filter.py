@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
+from data_prep.market1501 import TASKS as MARKET1501
 from lrdnn_base.errors import InputError
-from lrdnn_tf.attributes import MARKET1501
 from lrdnn_tf.searching.attribute_filter import matching, parse_where, probability
 
 NUMBERS = {task.name: number for number, task in enumerate(MARKET1501)}

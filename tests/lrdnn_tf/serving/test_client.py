@@ -12,7 +12,7 @@ from experiments.benchmarks.loopback_server import LoopbackServer
 from experiments.benchmarks.server_config import read_batching
 from lrdnn_base.errors import InputError
 from lrdnn_tf import runs
-from lrdnn_tf.data.pipeline import evaluation_batches, read_images
+from lrdnn_tf.data.split import read_split
 from lrdnn_tf.serving import answers
 from lrdnn_tf.serving.answers import RefusedImage, embed
 from lrdnn_tf.serving.client import GrpcClient, RestClient, ServerError, connect
@@ -78,9 +78,9 @@ def assert_same(found, expected, atol=0):
 
 
 def test_evaluation_the_model_and_the_clients_agree_on_a_file(trained_run, tiny_dataset, model):
-    files = read_images(tiny_dataset, "query", range(6))
+    files = read_split(tiny_dataset, "query").image_files(range(6))
     network, config = runs.load_model(trained_run, "fusion")
-    images = next(iter(evaluation_batches(tiny_dataset, "query", config.height, config.width, 6)))
+    images = next(iter(read_split(tiny_dataset, "query").batches(config.height, config.width, 6)))
     outputs = network(images, training=False)
     for batch_size in (6, 4, 1):
         found, refused = embed(model, files, batch_size)

@@ -11,7 +11,7 @@ from tensorflow_serving.apis import prediction_log_pb2
 
 from lrdnn_base.errors import InputError
 from lrdnn_tf import runs
-from lrdnn_tf.data.pipeline import evaluation_batches, read_images
+from lrdnn_tf.data.split import read_split
 from lrdnn_tf.export import export
 from lrdnn_tf.serving.model_card import CARD_FILE, model_card, read_summary
 from lrdnn_tf.serving.warmup import WARMUP_FILE
@@ -36,7 +36,7 @@ def signature_def(version: pathlib.Path, name: str):
 
 def test_the_c_api_serves_what_evaluation_computes(trained_run, version, tiny_dataset, tmp_path):
     files = [tmp_path / f"{number}.jpg" for number in range(3)]
-    for file, crop in zip(files, read_images(tiny_dataset, "query", range(3)), strict=True):
+    for file, crop in zip(files, read_split(tiny_dataset, "query").image_files(range(3)), strict=True):
         file.write_bytes(crop)
     tensors = signature_def(version, "serving_default")
     names = [tensors.inputs["image_bytes"].name, tensors.outputs["embedding"].name]
@@ -45,16 +45,16 @@ def test_the_c_api_serves_what_evaluation_computes(trained_run, version, tiny_da
     command = [sys.executable, "-I", "-S", C_API_SCRIPT, libraries, version, *names, *files]
     finished = subprocess.run(list(map(str, command)), stdout=subprocess.PIPE, check=True, cwd=tmp_path)
     model, config = runs.load_model(trained_run, "fusion")
-    images = next(iter(evaluation_batches(tiny_dataset, "query", config.height, config.width, 3)))
+    images = next(iter(read_split(tiny_dataset, "query").batches(config.height, config.width, 3)))
     expected = model(images, training=False)["embedding"]
     np.testing.assert_allclose(json.loads(finished.stdout), expected, atol=1e-5)
 
 
 def test_attributes_are_the_most_likely_class_and_its_probability(trained_run, loaded, tiny_dataset):
     model, config = runs.load_model(trained_run, "fusion")
-    crops = read_images(tiny_dataset, "gallery", range(4))
+    crops = read_split(tiny_dataset, "gallery").image_files(range(4))
     served = loaded.signatures["serving_default"](image_bytes=tf.constant(crops))
-    images = next(iter(evaluation_batches(tiny_dataset, "gallery", config.height, config.width, 4)))
+    images = next(iter(read_split(tiny_dataset, "gallery").batches(config.height, config.width, 4)))
     outputs = model(images, training=False)
     np.testing.assert_allclose(np.linalg.norm(served["embedding"], axis=1), 1, atol=1e-5)
     for column, task in enumerate(config.attributes):

@@ -7,7 +7,7 @@ from experiments.tflite_loss import measure
 from lrdnn_base.errors import InputError
 from lrdnn_tf import runs
 from lrdnn_tf.config import ModelConfig
-from lrdnn_tf.data.pipeline import evaluation_batches
+from lrdnn_tf.data.split import read_split
 from lrdnn_tf.export import export_tflite
 from lrdnn_tf.model.lrdnn import build_model
 from lrdnn_tf.serving.tflite import embed_by_tflite, to_tflite
@@ -19,7 +19,7 @@ from lrdnn_tf.serving.tflite import embed_by_tflite, to_tflite
 )
 def test_converted_embeddings_are_near_the_original_ones(trained_run, tiny_dataset, tmp_path, phase, precision, least):
     model, config = runs.load_model(trained_run, phase)
-    images = next(iter(evaluation_batches(tiny_dataset, "query", config.height, config.width, 6))).numpy()
+    images = next(iter(read_split(tiny_dataset, "query").batches(config.height, config.width, 6))).numpy()
     expected = model(images, training=False)["embedding"].numpy()
     expected /= np.linalg.norm(expected, axis=1, keepdims=True)
     path = export_tflite(trained_run, phase, precision, tmp_path)

@@ -15,7 +15,8 @@ from lrdnn_tf.evaluate import evaluate
 from lrdnn_tf.evaluation.results import Settings
 from lrdnn_tf.export import export
 from lrdnn_tf.model.lrdnn import POSE_BRANCH, build_model
-from lrdnn_tf.training.phases import load_start_weights, phase_config
+from lrdnn_tf.training.phase_config import phase_config
+from lrdnn_tf.training.start_weights import load_start_weights
 from lrdnn_tf.training.train_phase import train_phase
 from pose_pretrain.network import load_pose_network
 
@@ -59,7 +60,7 @@ def test_a_row_trains_is_evaluated_exported_and_loaded(row, trained_run, tiny_da
 
 
 @pytest.mark.slow
-def test_a_fusion_that_starts_from_another_run_goes_on_where_it_was_killed(
+def test_a_fusion_that_starts_from_another_run_resumes_after_a_kill(
     trained_run, tiny_dataset, tmp_path, monkeypatch, capsys
 ):
     whole, broken = tmp_path / "whole", tmp_path / "broken"
@@ -75,7 +76,7 @@ def test_a_fusion_that_starts_from_another_run_goes_on_where_it_was_killed(
     for file in newest:
         file.unlink()
     train("fusion", tiny_dataset, broken, trained_run, {}, two_epochs)
-    assert "going on after epoch 1" in capsys.readouterr().out
+    assert "resuming after epoch 1" in capsys.readouterr().out
     assert [path.name for path in broken.iterdir()] == ["fusion"]
     models = [runs.load_model(run_dir, "fusion")[0] for run_dir in (whole, broken)]
     for one, other in zip(*(model.get_weights() for model in models), strict=True):
@@ -105,7 +106,7 @@ def test_a_frozen_pose_branch_stays_as_it_was_pretrained_and_the_rest_learns(tra
         train_phase("fusion", tiny_dataset, tmp_path, config, frozen, start_from=tmp_path / "third")
 
 
-def test_the_pose_network_may_lie_elsewhere(trained_run, tiny_dataset, tmp_path):
+def test_the_pose_network_may_be_in_another_folder(trained_run, tiny_dataset, tmp_path):
     pose_dir = tmp_path / "elsewhere"
     shutil.copytree(trained_run / "pose", pose_dir)
     (tmp_path / "start").mkdir()

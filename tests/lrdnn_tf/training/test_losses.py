@@ -48,8 +48,9 @@ def test_smoothing_spreads_a_share_of_the_label():
     assert known_cross_entropy(np.array([-1]), logits[:1], 0.1).numpy() == [0]
 
 
-def test_triplet_loss_compares_the_furthest_friend_with_the_nearest_stranger():
-    """On descriptors of unit length, whatever length they come in."""
+@pytest.mark.usefixtures("needs_addons")
+def test_triplet_loss_compares_the_furthest_positive_with_the_nearest_negative():
+    """Descriptors are scaled to unit length first."""
     embeddings = np.random.default_rng(0).normal(size=(8, 3)).astype(np.float32)
     identities = np.repeat([7, 8, 9, 10], 2)
     unit = embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True)

@@ -1,4 +1,4 @@
-"""Training as people start it: flag files, what they see while it runs, and being killed."""
+"""Training from the command line: flag files, what is recorded while it runs, and kills."""
 
 import json
 import os
@@ -31,9 +31,8 @@ def train(*arguments, **options):
 
 
 @pytest.fixture(scope="module")
-def strong(tiny_dataset, tmp_path_factory):
+def strong(needs_addons, tiny_dataset, tmp_path_factory):
     """A run with the strong recipe, scored while it trains."""
-    pytest.importorskip("tensorflow_addons")
     run_dir = tmp_path_factory.mktemp("strong")
     recipe = f"--flagfile={ROOT / 'experiments/recipes/strong.flags'}"
     more = ("--batch_size=8", "--images_per_identity=2", "--epochs=2", "--warmup_epochs=1", "--evaluate_every=1")
@@ -76,8 +75,8 @@ def test_the_best_weights_by_map_are_kept(strong):
 
 
 @pytest.mark.slow
-def test_killed_at_random_moments_it_ends_on_the_same_weights(tiny_dataset, tmp_path):
-    """kill -9 and SIGTERM in turn; a quick kill may come before the first checkpoint, and then it begins anew."""
+def test_a_training_killed_at_random_moments_ends_with_the_same_weights(tiny_dataset, tmp_path):
+    """kill -9 and SIGTERM in turn; after a kill before the first checkpoint the training starts from scratch."""
     flags = (*SMALL, "--epochs=150", "--batch_size=8", "--projector_images=0")
     train(tiny_dataset, tmp_path / "whole", *flags, check=True)
     moments = random.Random(0)
@@ -96,7 +95,7 @@ def test_killed_at_random_moments_it_ends_on_the_same_weights(tiny_dataset, tmp_
         codes.append(process.returncode)
     last = train(tiny_dataset, tmp_path / "killed", *flags, check=True)
     assert codes == [128 + signal.SIGTERM, -signal.SIGKILL, 128 + signal.SIGTERM]
-    assert "going on after epoch" in last.stdout
+    assert "resuming after epoch" in last.stdout
     whole, _ = runs.load_model(tmp_path / "whole", "identity")
     killed, _ = runs.load_model(tmp_path / "killed", "identity")
     for a, b in zip(whole.get_weights(), killed.get_weights(), strict=True):

@@ -90,7 +90,7 @@ tf.config.set_logical_device_configuration(
 from lrdnn_tf.config import TrainingConfig
 from lrdnn_tf.data.dataset import read_dataset
 from lrdnn_tf.training.train_phase import train_phase
-from lrdnn_tf.training.phases import phase_config
+from lrdnn_tf.training.phase_config import phase_config
 from lrdnn_base.devices import Runtime
 
 data_dir, run_dir = sys.argv[1:]
@@ -110,7 +110,7 @@ def test_two_devices_learn_what_one_learns(tiny_dataset, alone, tmp_path):
     assert_learned_the_same(tmp_path, alone)
 
 
-def test_without_anything_it_is_one_device(monkeypatch):
+def test_the_default_is_one_device(monkeypatch):
     monkeypatch.delenv("TF_CONFIG", raising=False)
     assert make_strategy("auto").num_replicas_in_sync == 1
     with pytest.raises(InputError, match="needs TF_CONFIG"):

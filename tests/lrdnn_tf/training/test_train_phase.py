@@ -1,6 +1,7 @@
 import dataclasses
 import json
 import shutil
+import sys
 
 import numpy as np
 import pandas as pd
@@ -12,7 +13,7 @@ from lrdnn_base.errors import InputError
 from lrdnn_tf import runs
 from lrdnn_tf.config import TrainingConfig
 from lrdnn_tf.training import train_phase as module
-from lrdnn_tf.training.phases import phase_config
+from lrdnn_tf.training.phase_config import phase_config
 from lrdnn_tf.training.train_phase import train_phase
 
 SMALL = {"backbone": "small", "height": 64, "width": 32}
@@ -32,7 +33,7 @@ def trained(tiny_dataset, tmp_path_factory):
     return run_dir
 
 
-def test_training_learns_and_says_so(trained):
+def test_training_learns_and_records_it(trained):
     metrics = pd.read_csv(trained / "identity" / "metrics.csv")
     assert len(metrics) == 4
     assert metrics["identity_loss"].iloc[-1] < metrics["identity_loss"].iloc[0]
@@ -65,22 +66,22 @@ def test_an_interrupted_run_ends_on_the_same_weights(tiny_dataset, trained, tmp_
         np.testing.assert_array_equal(a, b)
 
 
-def test_a_torn_checkpoint_is_skipped_and_said(tiny_dataset, trained, tmp_path, capsys):
+def test_an_incomplete_checkpoint_is_skipped_with_a_message(tiny_dataset, trained, tmp_path, capsys):
     shutil.copytree(trained, tmp_path / "run")
     runs.weights_path(tmp_path / "run", "identity").unlink()
     newest = tmp_path / "run/identity/checkpoints/ckpt-12.data-00000-of-00001"
     newest.write_bytes(newest.read_bytes()[: newest.stat().st_size // 2])
     train(tiny_dataset, tmp_path / "run")
     said = capsys.readouterr().out
-    assert "ckpt-12: it was not written to its end" in said
-    assert "going on after epoch 3" in said
+    assert "ckpt-12: it is incomplete" in said
+    assert "resuming after epoch 3" in said
     whole, _ = runs.load_model(trained, "identity")
     resumed, _ = runs.load_model(tmp_path / "run", "identity")
     for a, b in zip(whole.get_weights(), resumed.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
 
 
-def test_a_training_that_left_nothing_may_begin_again_with_other_flags(tiny_dataset, tmp_path, monkeypatch):
+def test_a_training_without_a_checkpoint_may_restart_with_other_flags(tiny_dataset, tmp_path, monkeypatch):
     monkeypatch.setattr(module, "known_cross_entropy", lambda labels, logits: logits[:, 0] * np.nan)
     with pytest.raises(InputError, match="not a finite number"):
         train(tiny_dataset, tmp_path)
@@ -108,14 +109,14 @@ def test_a_folder_of_another_config_is_refused_with_the_difference(tiny_dataset,
         train(tiny_dataset, trained, TrainingConfig(epochs=5, batch_size=8, learning_rate=1e-3))
 
 
-def test_a_loss_that_is_no_number_stops_and_leaves_no_weights(tiny_dataset, tmp_path, monkeypatch):
+def test_a_loss_that_is_not_finite_stops_and_leaves_no_weights(tiny_dataset, tmp_path, monkeypatch):
     monkeypatch.setattr(module, "known_cross_entropy", lambda labels, logits: logits[:, 0] * np.nan)
     with pytest.raises(InputError, match="identity_loss is not a finite number at step 1"):
         train(tiny_dataset, tmp_path)
     assert runs.trained_phases(tmp_path) == []
 
 
-def test_more_images_a_batch_than_there_are_is_refused(tiny_dataset, tmp_path):
+def test_a_batch_larger_than_the_dataset_is_refused(tiny_dataset, tmp_path):
     with pytest.raises(InputError, match="24 training images, not enough for --batch_size=32"):
         train(tiny_dataset, tmp_path, TrainingConfig(epochs=1, batch_size=32))
     assert not any(tmp_path.iterdir())
@@ -134,7 +135,7 @@ def test_rate_falls_after_every_epoch(trained):
     assert rates == pytest.approx([1e-3 * 0.96**epoch for epoch in range(4)])
 
 
-def test_another_dataset_is_not_taken_for_the_one_that_was_trained_on(tiny_dataset, trained):
+def test_another_dataset_in_the_same_folder_is_refused(tiny_dataset, trained):
     shards = tuple(shard._replace(sha256="0" * 64) for shard in tiny_dataset.splits["train"].shards)
     split = dataclasses.replace(tiny_dataset.splits["train"], shards=shards)
     other = dataclasses.replace(tiny_dataset, splits=tiny_dataset.splits | {"train": split})
@@ -155,3 +156,15 @@ def test_weights_hold_no_optimizer_state(trained):
     weights = runs.weights_path(trained, "identity")
     model, _ = runs.load_model(trained, "identity")
     assert weights.stat().st_size < 1.5 * 4 * model.count_params()
+
+
+@pytest.mark.parametrize(
+    ("flag", "options"),
+    [("--random_erasing", {"random_erasing": 0.5}), ("--triplet_weight", {"triplet_weight": 1.0})],
+)
+def test_a_recipe_without_addons_ends_before_the_training_starts(tiny_dataset, tmp_path, monkeypatch, flag, options):
+    monkeypatch.setitem(sys.modules, "tensorflow_addons", None)
+    training = TrainingConfig(epochs=1, batch_size=8, images_per_identity=2, **options)
+    with pytest.raises(InputError, match=f"{flag} needs TensorFlow Addons.* leave out {flag}"):
+        train(tiny_dataset, tmp_path, training)
+    assert not list(tmp_path.rglob("metrics.csv"))

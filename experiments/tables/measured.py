@@ -1,0 +1,59 @@
+"""What was measured: scores, channel weights and training time of every row and seed, read from its run."""
+
+import json
+from collections.abc import Iterable, Sequence
+
+import pandas as pd
+
+from experiments.tables import plan
+from experiments.tables.plan import Options
+from experiments.tables.rows import Row
+from lrdnn_base.run_folder import CONFIG_FILE, ENVIRONMENT_FILE, read_run_json
+
+SCORES = {
+    "rank-1": "rank1",
+    "mAP": "mAP",
+    "rank-1 re-ranked": "rank1_reranked",
+    "mAP re-ranked": "mAP_reranked",
+    "attributes": "mean_attribute_accuracy",
+}
+CHANNEL_WEIGHTS = ("lowest channel weight", "highest channel weight")
+_COLUMNS = ("row", "seed", *SCORES, *CHANNEL_WEIGHTS, "minutes", "revision", "machine", "command")
+
+
+def measured(rows: Sequence[Row], seeds: Sequence[int], options: Options) -> pd.DataFrame:
+    """A line for each row and seed whose evaluation exists and belongs to the present weights.
+
+    Returns:
+        Columns row, seed; rank-1, mAP, rank-1 re-ranked, mAP re-ranked, attributes (mean accuracy), in percent;
+        lowest and highest mean weight that the channel parse block gives a pose map, if the row has that block;
+        minutes of training of the row's own phase (wall-clock); git revision, machine and command.
+    """
+    done = [(row, seed) for row in rows for seed in seeds if plan.is_done(plan.evaluation(row, seed, options))]
+    return pd.DataFrame([_line(row, seed, options) for row, seed in done], columns=_COLUMNS)
+
+
+def joined(values: Iterable[str | None]) -> str:
+    """The distinct values, in their order."""
+    return "; ".join(dict.fromkeys(value or "unknown" for value in values))
+
+
+def _line(row: Row, seed: int, options: Options) -> dict[str, object]:
+    scores = json.loads(plan.evaluation(row, seed, options).done.read_text())["phases"][row.phase]
+    folder = plan.weights(row, seed, options).parent
+    starts = read_run_json(folder / ENVIRONMENT_FILE)["starts"]
+    percent = {column: None if scores[key] is None else 100 * scores[key] for column, key in SCORES.items()}
+    if read_run_json(folder / CONFIG_FILE)["training"]["attribute_weight"] == 0:
+        percent["attributes"] = None  # the heads were not trained
+    weights = [weight for maps in (scores.get("channel_weights") or {}).values() for weight in maps.values()]
+    return {
+        "row": row.name,
+        "seed": seed,
+        **percent,
+        "lowest channel weight": min(weights, default=None),
+        "highest channel weight": max(weights, default=None),
+        "minutes": pd.read_csv(folder / "metrics.csv")["seconds"].sum() / 60,
+        "revision": joined(start["git_revision"] for start in starts),
+        "machine": joined(start["machine"] for start in starts),
+        "command": starts[-1]["command"],
+    }

@@ -1,0 +1,110 @@
+"""The Market-1501 protocol (Zheng et al., ICCV 2015): which gallery images a query is to find, and which are ignored.
+
+A true match of a query is a gallery image of its identity from another camera. Images of its identity from its own
+camera and junk images are ignored; distractors are wrong for every query.
+"""
+
+import dataclasses
+
+import numpy as np
+
+from lrdnn_base.errors import InputError
+from lrdnn_tf.data.dataset import DISTRACTOR, JUNK
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Labels:
+    """Identity and camera of each image.
+
+    Attributes:
+        identities: Integers [images]: -1 for junk, 0 for a distractor, above 0 for a person.
+        cameras: Integers [images].
+
+    Raises:
+        InputError: An argument is empty, not a vector of integers, or they differ in length; the message names it.
+    """
+
+    identities: np.ndarray
+    cameras: np.ndarray
+
+    def __post_init__(self):
+        for field in dataclasses.fields(self):
+            values = np.asarray(getattr(self, field.name))
+            if values.ndim != 1 or not len(values):
+                raise InputError(f"{field.name}: expected one integer per image, not shape {values.shape}")
+            if not np.issubdtype(values.dtype, np.integer):
+                raise InputError(f"{field.name}: expected integers, not {values.dtype}")
+            object.__setattr__(self, field.name, values)
+        if len(self.cameras) != len(self):
+            raise InputError(f"cameras: {len(self.cameras)} cameras for {len(self)} identities")
+
+    def __len__(self) -> int:
+        return len(self.identities)
+
+    def take(self, indices: np.ndarray) -> "Labels":
+        """The labels of some of the images."""
+        return Labels(self.identities[indices], self.cameras[indices])
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Pairs:
+    """Pairs of a query and a gallery image, sorted by query: the pairs of query q are starts[q] to starts[q + 1].
+
+    Attributes:
+        gallery: int [pairs], the gallery image of each pair.
+        starts: int [queries + 1].
+    """
+
+    gallery: np.ndarray
+    starts: np.ndarray
+
+    def of(self, query: int) -> np.ndarray:
+        """The gallery images that are paired with a query."""
+        return self.gallery[self.starts[query] : self.starts[query + 1]]
+
+    @property
+    def counts(self) -> np.ndarray:
+        """int [queries], pairs of each query."""
+        return np.diff(self.starts)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Protocol:
+    """The true matches and the ignored gallery images of every query.
+
+    Attributes:
+        matches: Each query with its true matches.
+        same_camera: Each query with the images of its identity from its own camera, which are ignored.
+        junk: int, gallery images that every query ignores.
+        images: Number of gallery images without junk.
+    """
+
+    matches: Pairs
+    same_camera: Pairs
+    junk: np.ndarray
+    images: int
+
+    def require_matches(self) -> None:
+        """Raises an InputError when no query has a true match."""
+        if not self.matches.counts.any():
+            raise InputError("query_labels: no query has an image of its identity from another camera in the gallery")
+
+
+def apply_protocol(query_labels: Labels, gallery_labels: Labels) -> Protocol:
+    """The protocol for these queries and this gallery."""
+    query_ids, gallery_ids = query_labels.identities, gallery_labels.identities
+    order = np.argsort(gallery_ids, kind="stable")
+    first = np.searchsorted(gallery_ids, query_ids, "left", sorter=order)
+    counts = np.searchsorted(gallery_ids, query_ids, "right", sorter=order) - first
+    counts[query_ids <= DISTRACTOR] = 0  # junk and distractors show no known person and match nothing
+    query = np.repeat(np.arange(len(query_ids)), counts)
+    within = np.arange(len(query)) - np.repeat(np.cumsum(counts) - counts, counts)
+    gallery = order[first[query] + within]
+    same_camera = query_labels.cameras[query] == gallery_labels.cameras[gallery]
+
+    def pairs(chosen: np.ndarray) -> Pairs:
+        ends = np.cumsum(np.bincount(query[chosen], minlength=len(query_ids)))
+        return Pairs(gallery[chosen], np.concatenate([[0], ends]))
+
+    junk = np.flatnonzero(gallery_ids == JUNK)
+    return Protocol(pairs(~same_camera), pairs(same_camera), junk, len(gallery_ids) - len(junk))
