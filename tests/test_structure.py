@@ -10,14 +10,15 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 
 # A module may import from its own rank and from those below it (further right in the list).
 PACKAGES = ["experiments", "data_prep", "lrdnn_tf", "pose_pretrain", "lrdnn_base"]
-# In lrdnn_tf: tools > training, evaluation, searching > serving > runs > model, data > config > attributes, phases.
+# In lrdnn_tf: tools > searching > training, evaluation > serving > runs > model, data > config > attributes, phases.
 RANKS = {
     "attributes": 0, "phases": 0, "config": 1,
     "model": 2, "data": 2,
     "runs": 3,
     "serving": 4,
-    "training": 5, "evaluation": 5, "searching": 5,
-    "pretrain_pose": 6, "train": 6, "evaluate": 6, "export": 6, "search": 6, "visualize": 6,
+    "training": 5, "evaluation": 5,
+    "searching": 6,
+    "pretrain_pose": 7, "train": 7, "evaluate": 7, "export": 7, "search": 7, "visualize": 7,
 }  # fmt: skip
 
 

@@ -9,17 +9,17 @@ from lrdnn_tf.attributes import AttributeTask
 
 
 def parse_where(conditions: Sequence[str], tasks: Sequence[AttributeTask]) -> dict[int, int]:
-    """The class that is asked for of each task that is named.
+    """The conditions as numbers of tasks and classes.
 
     Args:
-        conditions: "TASK=CLASS" each, in the words of the model.
-        tasks: Of the model.
+        conditions: Strings "TASK=CLASS", in the words of the model.
+        tasks: The attribute tasks of the model.
 
     Returns:
-        Task number to class number.
+        The wanted class by task, both as numbers from 0.
 
     Raises:
-        InputError: A word that the model does not know, with those that it knows, or a task that is named twice.
+        InputError: A word that the model does not know (the message lists the known ones), or a task named twice.
     """
     numbers = {task.name: number for number, task in enumerate(tasks)}
     if conditions and not tasks:
@@ -28,10 +28,12 @@ def parse_where(conditions: Sequence[str], tasks: Sequence[AttributeTask]) -> di
     for condition in conditions:
         name, equals, word = (part.strip() for part in condition.partition("="))
         if not equals or name not in numbers:
-            raise InputError(f"--where: {condition!r} is no ATTRIBUTE=VALUE of this model; it knows {_words(tasks)}")
+            raise InputError(
+                f"--where: {condition!r} is not an ATTRIBUTE=VALUE of this model, which knows {_words(tasks)}"
+            )
         task = tasks[numbers[name]]
         if word not in task.classes:
-            raise InputError(f"--where: {name} is never {word!r} here, only {', '.join(task.classes)}")
+            raise InputError(f"--where: {name} cannot be {word!r}, only {', '.join(task.classes)}")
         if numbers[name] in wanted:
             raise InputError(f"--where: {name} is given twice; an image has one value of it")
         wanted[numbers[name]] = task.classes.index(word)
@@ -39,14 +41,11 @@ def parse_where(conditions: Sequence[str], tasks: Sequence[AttributeTask]) -> di
 
 
 def matching(wanted: dict[int, int], classes: np.ndarray) -> np.ndarray:
-    """Which images have all classes that are wanted.
+    """Which images have all classes that `parse_where` returned: bool [n].
 
     Args:
-        wanted: Of `parse_where`.
+        wanted: The class by task.
         classes: int [n, tasks], the most likely class of each task.
-
-    Returns:
-        bool [n].
     """
     mask = np.ones(len(classes), bool)
     for task, class_ in wanted.items():
@@ -55,14 +54,11 @@ def matching(wanted: dict[int, int], classes: np.ndarray) -> np.ndarray:
 
 
 def probability(wanted: dict[int, int], scores: np.ndarray) -> np.ndarray:
-    """How likely an image that matches has all that is wanted, as if attributes were independent.
+    """The probability that a matching image has all wanted classes, if attributes were independent: float32 [n].
 
     Args:
-        wanted: Of `parse_where`.
+        wanted: The class by task.
         scores: float32 [n, tasks], the probability of the most likely class of each task.
-
-    Returns:
-        float32 [n].
     """
     return np.prod(scores[:, list(wanted)], axis=1, dtype=np.float32)
 

@@ -1,13 +1,13 @@
-"""The index of a folder of crops: what a model says of every image, on disk, so that it is asked once.
+"""The index of a folder of crops: the outputs of a model for every image, computed once and stored on disk.
 
-INDEX/images.sqlite     which image stands in which row, and which files the model refused; which model it was
+INDEX/images.sqlite     the row of each image (column "place"), the files that the model refused, and the model's id
 INDEX/embeddings.npy    float32 [rows, D]
 INDEX/classes.npy       int32 [rows, tasks]
 INDEX/scores.npy        float32 [rows, tasks]
 
-Rows are written before the table says that they are there: a run that is killed leaves an index that lacks some images,
-and the next one goes on. Images that are new or whose size or time of change differs are embedded, the rows of those
-that are gone are used again.
+Rows are written before the table refers to them. A run that is killed therefore leaves a valid index that lacks some
+images, and the next run resumes there. Images that are new, or whose size or modification time changed, are embedded;
+the rows of deleted images are reused.
 """
 
 import contextlib
@@ -22,11 +22,11 @@ import numpy as np
 from tqdm import tqdm
 
 from lrdnn_base.errors import InputError
+from lrdnn_base.files import find_images
 from lrdnn_tf.serving import answers
 from lrdnn_tf.serving.answers import Description, Model
 
-INDEX_FOLDER = ".lrdnn_index"  # in the gallery, unless another place is named
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
+INDEX_FOLDER = ".lrdnn_index"  # in the gallery, unless another folder is named
 _FORMAT_VERSION = "1"
 _TABLE = "images.sqlite"
 _ROW_FILES = ("embeddings.npy", "classes.npy", "scores.npy")
@@ -36,16 +36,16 @@ _BATCH = 32
 
 @dataclasses.dataclass(frozen=True)
 class Index:
-    """What is known of the images of a folder. Rows of images that are gone are not usable.
+    """The model's outputs for the images of a folder. Arrays of rows are memory-mapped from disk.
 
     Attributes:
-        description: Of the model.
-        paths: For every row the image, relative to the folder; "" where there is none.
-        usable: bool [rows].
-        embeddings: float32 [rows, D], unit length, on disk.
-        classes: int32 [rows, tasks], on disk.
-        scores: float32 [rows, tasks], on disk.
-        refused: Why files are not in it, by path.
+        description: The model that computed the outputs.
+        paths: The image of each row, relative to the folder; "" for a free row.
+        usable: bool [rows], whether a row belongs to an image.
+        embeddings: float32 [rows, D], unit length.
+        classes: int32 [rows, tasks], the most likely class of each attribute task.
+        scores: float32 [rows, tasks], its probability.
+        refused: The reasons why files are not in the index, by path.
     """
 
     description: Description
@@ -55,23 +55,6 @@ class Index:
     classes: np.ndarray
     scores: np.ndarray
     refused: Mapping[str, str]
-
-
-def find_images(path: str | os.PathLike) -> list[pathlib.Path]:
-    """The image files of a folder and its subfolders, sorted by name, without hidden ones; a file stands for itself.
-
-    Raises:
-        InputError: There is no such file or folder, or no image in it.
-    """
-    path = pathlib.Path(path)
-    if path.is_file():
-        return [path]
-    if not path.is_dir():
-        raise InputError(f"no file or folder {path}")
-    images = sorted(_images_below(os.fspath(path)))
-    if not images:
-        raise InputError(f"no image ({', '.join(IMAGE_SUFFIXES)}) in {path}: name a folder of crops")
-    return [pathlib.Path(image) for image in images]
 
 
 def update_index(
@@ -85,14 +68,14 @@ def update_index(
 
     Args:
         model: A local model or a client.
-        gallery: Folder of crops; subfolders count, hidden ones do not.
-        index_dir: Where the index is; in the gallery's folder .lrdnn_index when None.
-        rebuild: Begin anew, whatever is there.
-        parallel: Batches that the model is asked about at a time.
+        gallery: Folder of crops, including its subfolders except hidden ones.
+        index_dir: Folder of the index; GALLERY/.lrdnn_index when None.
+        rebuild: Whether to delete an existing index first.
+        parallel: Number of batches that the model computes at the same time.
 
     Raises:
-        InputError: No image, an index of another model or one that is damaged, one that another process is writing,
-            a folder that cannot be written, or a server that does not answer.
+        InputError: No image; an index that belongs to another model, is damaged, or is being written by another
+            process; a folder that cannot be written; or a server that does not answer.
     """
     gallery = pathlib.Path(gallery)
     if gallery.is_file():
@@ -103,30 +86,31 @@ def update_index(
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise InputError(f"cannot write {folder} ({error.strerror}): name another place with --index_dir") from None
+        raise InputError(f"cannot write {folder} ({error.strerror}): name another folder with --index_dir") from None
     try:
         with _opened_table(folder, rebuild) as table:
             _require_same_model(table, folder, description)
-            unreadable = _bring_up_to_date(table, folder, model, description, files, parallel)
-            return _load(table, folder, description, unreadable)
+            columns = _row_files(folder, description)
+            unreadable = _bring_up_to_date(table, columns, model, files, parallel)
+            return _load(table, columns, description, unreadable)
     except sqlite3.OperationalError as error:
         if "locked" in str(error):
             raise InputError(f"another process is writing {folder}: wait for it, or name another --index_dir") from None
-        raise InputError(f"cannot write {folder} ({error}): name another place with --index_dir") from None
+        raise InputError(f"cannot write {folder} ({error}): name another folder with --index_dir") from None
     except sqlite3.DatabaseError as error:
-        raise InputError(f"the index {folder} is damaged ({error}): make it again with --rebuild") from None
+        raise InputError(f"the index {folder} is damaged ({error}): rebuild it with --rebuild") from None
 
 
 class RowFile:
-    """A .npy file of rows that grows: `numpy.load` reads it at any time, and never meets half a row.
+    """A .npy file to which rows are appended. `numpy.load` can read it at any time and sees complete rows only.
 
     Args:
-        path: The file; made when it is not there.
-        columns: Numbers in a row.
-        dtype: Of a number.
+        path: The file, which is created when it does not exist.
+        columns: Number of values in a row.
+        dtype: The type of a value.
 
     Raises:
-        InputError: The file is there and holds other rows.
+        InputError: The file is damaged, or has rows of another length or type.
     """
 
     def __init__(self, path: pathlib.Path, columns: int, dtype: type):
@@ -136,18 +120,18 @@ class RowFile:
         try:
             found = self.load()
         except (ValueError, OSError, EOFError) as error:
-            raise InputError(f"{path} is damaged ({error}): make the index again with --rebuild") from None
+            raise InputError(f"{path} is damaged ({error}): rebuild the index with --rebuild") from None
         if found.shape[1:] != (columns,) or found.dtype != self._dtype:
-            raise InputError(f"{path} holds other rows {found.shape}: make the index again with --rebuild")
+            raise InputError(f"{path} holds other rows {found.shape}: rebuild the index with --rebuild")
         self.rows = len(found)
 
     def load(self) -> np.ndarray:
-        """[rows, columns], mapped from disk where there is anything to map."""
+        """All rows [rows, columns], memory-mapped unless there are none, which cannot be mapped."""
         empty = self._path.stat().st_size <= _HEADER_BYTES
         return np.load(self._path, mmap_mode=None if empty else "r")
 
     def write(self, rows: np.ndarray, values: np.ndarray) -> None:
-        """Writes values [n, columns] to these rows, int [n]; rows beyond the end must follow it without a gap."""
+        """Writes values [n, columns] to the rows with these indices, int [n]; new rows must follow the last one."""
         values = np.ascontiguousarray(values, self._dtype)
         with self._path.open("r+b") as file:
             for row, value in zip(rows, values, strict=True):
@@ -161,26 +145,15 @@ class RowFile:
             os.fsync(file.fileno())
 
     def _header(self, rows: int) -> bytes:
-        """Of numpy's format 1.0, padded to a fixed length, so that it can be written over."""
+        """The header of numpy's format 1.0, padded to a fixed length so that it can be overwritten in place."""
         text = f"{{'descr': '{self._dtype.str}', 'fortran_order': False, 'shape': ({rows}, {self._columns}), }}"
         room = _HEADER_BYTES - 10
         return b"\x93NUMPY\x01\x00" + room.to_bytes(2, "little") + text.ljust(room - 1).encode() + b"\n"
 
 
-def _images_below(folder: str) -> Iterator[str]:
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            if entry.name.startswith("."):
-                continue
-            if entry.is_dir(follow_symlinks=False):  # a link may lead back up
-                yield from _images_below(entry.path)
-            elif entry.name.lower().endswith(IMAGE_SUFFIXES):
-                yield entry.path
-
-
 @contextlib.contextmanager
 def _opened_table(folder: pathlib.Path, rebuild: bool) -> Iterator[sqlite3.Connection]:
-    """The table, held against other processes until it is closed; what was not committed is rolled back."""
+    """The table, locked against other processes until it is closed; uncommitted changes are rolled back."""
     if rebuild:
         for file in (_TABLE, *_ROW_FILES):
             (folder / file).unlink(missing_ok=True)
@@ -197,35 +170,38 @@ def _opened_table(folder: pathlib.Path, rebuild: bool) -> Iterator[sqlite3.Conne
 
 
 def _require_same_model(table: sqlite3.Connection, folder: pathlib.Path, description: Description) -> None:
-    """Embeddings of two models cannot be compared."""
-    ours = {"format_version": _FORMAT_VERSION, "model_id": description.model_id}
-    there = dict(table.execute("SELECT name, value FROM about"))
-    if there and there != ours:
+    """Refuses the index of another model, since embeddings of two models cannot be compared."""
+    expected = {"format_version": _FORMAT_VERSION, "model_id": description.model_id}
+    stored = dict(table.execute("SELECT name, value FROM about"))
+    if stored and stored != expected:
         raise InputError(
-            f"the index {folder} was made by another model ({there.get('model_id')}, this is {description.model_id}): "
-            "make it again with --rebuild, or name another place with --index_dir"
+            f"the index {folder} was made by another model ({stored.get('model_id')}, this is {description.model_id}): "
+            "rebuild it with --rebuild, or name another folder with --index_dir"
         )
-    table.executemany("INSERT OR REPLACE INTO about VALUES (?, ?)", ours.items())
+    table.executemany("INSERT OR REPLACE INTO about VALUES (?, ?)", expected.items())
     table.commit()
 
 
 def _bring_up_to_date(
     table: sqlite3.Connection,
-    folder: pathlib.Path,
+    columns: Sequence[RowFile],
     model: Model,
-    description: Description,
     files: Mapping[str, pathlib.Path],
     parallel: int,
 ) -> dict[str, str]:
-    """Embeds what is new or changed. Returns why files could not be opened at all; those are tried again next time."""
-    columns = _row_files(folder, description)
+    """Embeds new and changed images.
+
+    Returns:
+        The reasons why files could not be opened, by path, which are not stored: the next run tries these files again.
+    """
     rows = min(column.rows for column in columns)
     known = {path: tuple(rest) for path, *rest in table.execute("SELECT path, size, mtime_ns, place FROM images")}
-    lost = {path for path, (*_, place) in known.items() if path not in files or (place is not None and place >= rows)}
+    lost = {path for path, (*_, row) in known.items() if path not in files or (row is not None and row >= rows)}
     table.executemany("DELETE FROM images WHERE path = ?", ((path,) for path in lost))
     table.commit()
     known = {path: rest for path, rest in known.items() if path not in lost}
-    taken = {place for *_, place in known.values()}
+    kept = {path: row for path, (*_, row) in known.items() if row is not None}
+    taken = set(kept.values())
     free = itertools.chain((row for row in range(rows) if row not in taken), itertools.count(rows))
     stamps, unreadable = _stamps(files)
     fresh = [path for path, stamp in stamps.items() if known.get(path, ())[:2] != stamp]
@@ -234,10 +210,12 @@ def _bring_up_to_date(
         for start in range(0, len(fresh), at_once):
             paths, images = _read([(path, files[path]) for path in fresh[start : start + at_once]], unreadable)
             found, refused = answers.embed(model, images, _BATCH, parallel)
-            places = _places([path for n, path in enumerate(paths) if n not in refused], known, free)
+            row_of = {
+                path: kept[path] if path in kept else next(free) for n, path in enumerate(paths) if n not in refused
+            }
             for column, values in zip(columns, (found.embeddings, found.classes, found.scores), strict=True):
-                column.write(np.fromiter(places.values(), np.int64, len(places)), values)
-            entries = [(path, *stamps[path], places.get(path), refused.get(n)) for n, path in enumerate(paths)]
+                column.write(np.fromiter(row_of.values(), np.int64, len(row_of)), values)
+            entries = [(path, *stamps[path], row_of.get(path), refused.get(n)) for n, path in enumerate(paths)]
             table.executemany("INSERT OR REPLACE INTO images VALUES (?, ?, ?, ?, ?)", entries)
             table.commit()
             progress.update(len(fresh[start : start + at_once]))
@@ -245,7 +223,7 @@ def _bring_up_to_date(
 
 
 def _stamps(files: Mapping[str, pathlib.Path]) -> tuple[dict[str, tuple[int, int]], dict[str, str]]:
-    """Size and time of change of each file, and why some have none."""
+    """Size (bytes) and modification time (ns) of each file, and the reasons why other files cannot be indexed."""
     stamps, unreadable = {}, {}
     for path, file in files.items():
         try:
@@ -260,7 +238,7 @@ def _stamps(files: Mapping[str, pathlib.Path]) -> tuple[dict[str, tuple[int, int
 
 
 def _read(files: list[tuple[str, pathlib.Path]], unreadable: dict[str, str]) -> tuple[list[str], list[bytes]]:
-    """The contents of those files that can be opened; why others cannot is added to unreadable."""
+    """Paths and bytes of the files that can be opened; the reasons why others cannot are added to `unreadable`."""
     paths, images = [], []
     for path, file in files:
         try:
@@ -271,27 +249,17 @@ def _read(files: list[tuple[str, pathlib.Path]], unreadable: dict[str, str]) -> 
     return paths, images
 
 
-def _places(paths: list[str], known: Mapping[str, tuple], free: Iterator[int]) -> dict[str, int]:
-    """A row for each image: that which it had, or a free one."""
-    places = {}
-    for path in paths:
-        before = known[path][-1] if path in known else None
-        places[path] = next(free) if before is None else before
-    return places
-
-
 def _row_files(folder: pathlib.Path, description: Description) -> list[RowFile]:
     tasks = len(description.tasks)
     shapes = ((description.embedding_size, np.float32), (tasks, np.int32), (tasks, np.float32))
     return [RowFile(folder / file, *shape) for file, shape in zip(_ROW_FILES, shapes, strict=True)]
 
 
-def _load(table: sqlite3.Connection, folder: pathlib.Path, description: Description, unreadable: dict) -> Index:
-    columns = [column.load() for column in _row_files(folder, description)]
-    paths = [""] * min(map(len, columns))
-    for path, place in table.execute("SELECT path, place FROM images WHERE place IS NOT NULL"):
-        paths[place] = path
+def _load(table: sqlite3.Connection, columns: Sequence[RowFile], description: Description, unreadable: dict) -> Index:
+    paths = [""] * min(column.rows for column in columns)
+    for path, row in table.execute("SELECT path, place FROM images WHERE place IS NOT NULL"):
+        paths[row] = path
     refused = dict(table.execute("SELECT path, refused FROM images WHERE refused IS NOT NULL"))
-    embeddings, classes, scores = (column[: len(paths)] for column in columns)
+    embeddings, classes, scores = (column.load()[: len(paths)] for column in columns)
     usable = np.fromiter(map(bool, paths), bool, len(paths))
     return Index(description, paths, usable, embeddings, classes, scores, refused | unreadable)

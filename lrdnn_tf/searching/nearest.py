@@ -1,26 +1,26 @@
-"""Exact nearest neighbours in a matrix of embeddings that may lie on disk: read by blocks, once for many queries."""
+"""Exact nearest neighbours in a matrix of embeddings, in memory or memory-mapped: many queries share one pass."""
 
 import numpy as np
 
 _BLOCK_NUMBERS = 1 << 24  # similarities held at a time, 64 MB
 _BLOCK_ROWS = 1 << 16
-_QUERIES = 256
-_FEW = 0.25  # below this share of usable rows a block is cheaper to gather than to multiply whole
+_QUERIES = 256  # per pass over the gallery
+_FEW = 0.25  # below this share of usable rows, gathering them is cheaper than multiplying the complete block
 
 
 def nearest(
     queries: np.ndarray, gallery: np.ndarray, count: int, usable: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The nearest gallery embeddings of each query, best first; the lower row first among equals.
+    """The nearest gallery embeddings of each query, by descending similarity; among equals the lower row comes first.
 
     Args:
         queries: float32 [q, D], unit length.
         gallery: float32 [g, D], unit length; may be a memory map.
-        count: How many to return for each query; fewer where fewer rows are usable.
-        usable: bool [g], which rows may be returned; all when None.
+        count: Number of neighbours per query; fewer are returned when fewer rows are usable.
+        usable: bool [g], the rows that may be returned; all when None.
 
     Returns:
-        Rows int64 [q, count] of the gallery, and cosine similarities float32 [q, count].
+        Rows of the gallery, int64 [q, count], and their cosine similarities, float32 [q, count].
     """
     usable = np.ones(len(gallery), bool) if usable is None else usable
     count = min(count, np.count_nonzero(usable))
@@ -51,8 +51,8 @@ def _nearest(queries: np.ndarray, gallery: np.ndarray, count: int, usable: np.nd
 def _merged(
     best: tuple[np.ndarray, np.ndarray], rows: np.ndarray, similarities: np.ndarray, count: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The best so far and those of a block of higher rows, cut to count again."""
-    if len(best[0]) == count:  # an equal one of a higher row stands behind
+    """Merges the best so far with a block of higher rows, and keeps `count` of them."""
+    if len(best[0]) == count:  # among equals the lower rows, found earlier, win
         better = np.flatnonzero(similarities > best[1][-1])
         rows, similarities = rows[better], similarities[better]
     if len(rows) > count:

@@ -1,4 +1,4 @@
-"""What a served model says, and asking it about many images: the same for a SavedModel here and a server elsewhere."""
+"""The interface of a served model, local or behind TensorFlow Serving, and embedding many images with it."""
 
 import dataclasses
 import re
@@ -11,17 +11,17 @@ import numpy as np
 from lrdnn_base.errors import InputError
 from lrdnn_tf.attributes import AttributeTask
 
-DESCRIBE_REQUEST = b""  # the signature "describe" wants an input and does not look at it
+DESCRIBE_REQUEST = b""  # the signature "describe" requires an input and ignores it
 _ABOUT_THE_GRAPH = ("Graph execution error", "Detected at node", 'File "', "<stack traces", "[[", "2 root error")
 
 
 class RefusedImage(InputError):
-    """The model does not take an image of the batch: it cannot be decoded, or is too large."""
+    """The model rejects an image of the batch: it cannot be decoded, or is too large."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Answers:
-    """Of n images, in their order.
+    """The outputs of a model for n images, in the order of the images.
 
     Attributes:
         embeddings: float32 [n, D], unit length.
@@ -39,7 +39,7 @@ class Answers:
 
 @dataclasses.dataclass(frozen=True)
 class Description:
-    """What a client has to know of a model: its name for itself, the length of an embedding, the attribute tasks."""
+    """What a client needs to know about a model: the id of its weights, the embedding's length, the attribute tasks."""
 
     model_id: str
     embedding_size: int
@@ -49,14 +49,20 @@ class Description:
 class Model(Protocol):
     """`saved_model.LocalModel`, `client.GrpcClient` and `client.RestClient`."""
 
-    def describe(self) -> Description: ...
+    def describe(self) -> Description:
+        """What the model is; a client raises `client.ServerError` when the server is down or slow."""
 
     def predict(self, images: Sequence[bytes]) -> Answers:
-        """Answers for one batch of image files; RefusedImage when there is one among them that cannot be read."""
+        """Outputs for one batch of image files (their bytes).
+
+        Raises:
+            RefusedImage: An image cannot be decoded, or is too large.
+            InputError: The server is down or too slow, or has no such model.
+        """
 
 
 def answers_from(outputs: Mapping[str, np.ndarray], images: int) -> Answers:
-    """Reads the outputs of the signature serving_default; a model without attribute heads has no columns."""
+    """Converts the outputs of the signature serving_default; classes and scores of a model without tasks are [n, 0]."""
     return Answers(
         _matrix(outputs["embedding"], np.float32, images),
         _matrix(outputs["attribute_classes"], np.int32, images),
@@ -65,7 +71,7 @@ def answers_from(outputs: Mapping[str, np.ndarray], images: int) -> Answers:
 
 
 def description_from(outputs: Mapping[str, np.ndarray]) -> Description:
-    """Reads the outputs of the signature describe for one request; strings may be bytes."""
+    """Converts the outputs of the signature describe for one request; strings may be bytes."""
     names, classes = outputs["attribute_names"][0], outputs["class_names"][0]
     tasks = tuple(
         AttributeTask(_text(name), tuple(filter(None, map(_text, row))))
@@ -75,7 +81,7 @@ def description_from(outputs: Mapping[str, np.ndarray]) -> Description:
 
 
 def no_answers(description: Description) -> Answers:
-    """The answers for no image."""
+    """The outputs for an empty batch."""
     embeddings = np.zeros([0, description.embedding_size], np.float32)
     tasks = [0, len(description.tasks)]
     return Answers(embeddings, np.zeros(tasks, np.int32), np.zeros(tasks, np.float32))
@@ -84,16 +90,16 @@ def no_answers(description: Description) -> Answers:
 def embed(
     model: Model, images: Sequence[bytes], batch_size: int = 32, parallel: int = 1
 ) -> tuple[Answers, dict[int, str]]:
-    """Asks about any number of images, in batches, several of them at once.
+    """Computes the outputs for any number of images, in batches, several of them in parallel.
 
     Args:
         model: A local model or a client.
-        images: Contents of image files, JPEG or PNG.
-        batch_size: Images in a request.
-        parallel: Requests under way at a time; a server with batching wants many.
+        images: The bytes of image files, JPEG or PNG.
+        batch_size: Images per request.
+        parallel: Number of concurrent requests; a server with batching needs many to fill its batches.
 
     Returns:
-        Answers for the images that were taken, in their order, and why the others were not, by position.
+        The outputs for the accepted images, in their order, and the reasons why others were refused, by index.
 
     Raises:
         InputError: The server does not answer.
@@ -106,8 +112,7 @@ def embed(
         if found is not None:
             taken.append(found)
             continue
-        # One bad image fails its whole batch, and where the server merges requests those beside it: each is asked
-        # about again, alone.
+        # One bad image fails its batch, and all requests that a server merged with it: each image is retried alone.
         for position in range(start, min(start + batch_size, len(images))):
             try:
                 taken.append(model.predict([images[position]]))
@@ -117,7 +122,7 @@ def embed(
 
 
 def reason(message: str) -> str:
-    """What TensorFlow says of an image, without the nodes of the graph that it names around it."""
+    """TensorFlow's error message about an image, without the names of graph nodes around it."""
     lines = [line.strip() for line in message.splitlines()]
     line = next((line for line in lines if line and not line.startswith(_ABOUT_THE_GRAPH)), message)
     line = re.sub(r"^\(\d+\) [A-Z_]+: |\{\{.*?\}\}|\[\[.*?\]\]|\[Op:.*?\]", "", line).strip()

@@ -1,4 +1,4 @@
-"""Clients of TensorFlow Serving, over gRPC and over REST, that give what a local model gives.
+"""Clients of TensorFlow Serving, over gRPC and over REST, with the interface of a local model.
 
 with connect("localhost:8500") as model:                # "http://localhost:8501" for REST
     answers, refused = embed(model, [open("person.jpg", "rb").read()])
@@ -11,8 +11,8 @@ import json
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -21,16 +21,15 @@ from lrdnn_base.errors import InputError
 from lrdnn_tf.serving import answers
 from lrdnn_tf.serving.answers import Answers, Description
 
-MODEL_NAME = "lrdnn"  # as deploy/models.config says
+MODEL_NAME = "lrdnn"  # as in deploy/models.config
 _FIRST_PAUSE_S = 0.1  # before the first retry; doubled before each further one
 _LONGEST_PAUSE_S = 2.0
 _HTTP_UNAVAILABLE = (502, 503)
 _CHANNEL_OPTIONS = (
-    ("grpc.max_receive_message_length", -1),  # 4 MB else, less than 32 answers may take
-    ("grpc.initial_reconnect_backoff_ms", 100),  # else longer than the pauses between our own tries
+    ("grpc.max_receive_message_length", -1),  # the default, 4 MB, is less than the outputs for 32 images may need
+    ("grpc.initial_reconnect_backoff_ms", 100),  # the default is longer than the pauses between retries
     ("grpc.max_reconnect_backoff_ms", 1000),
 )
-Result = TypeVar("Result")
 
 
 class ServerError(InputError):
@@ -38,30 +37,79 @@ class ServerError(InputError):
 
 
 class _Unavailable(Exception):
-    """A call that may succeed when it is made again: nobody listens there, or the queue is full."""
+    """A call failed that may succeed when it is repeated: the server cannot be reached, or its queue is full."""
 
 
 def connect(server: str, **options: Any) -> "GrpcClient | RestClient":
-    """A client for "HOST:PORT" (gRPC) or "http://HOST:PORT" (REST); options as the clients take them."""
-    if server.startswith(("http://", "https://")):
-        return RestClient(server, **options)
-    return GrpcClient(server, **options)
+    """A client for "HOST:PORT" (gRPC) or "http://HOST:PORT" (REST); the options are arguments of the clients."""
+    protocol = RestClient if server.startswith(("http://", "https://")) else GrpcClient
+    return protocol(server, **options)
 
 
-class GrpcClient:
-    """TensorFlow Serving over gRPC (port 8500 by default). May be used by several threads at once.
+class _Client:
+    """What the clients of both protocols share; `_encoded` and `_send` differ. `_send` returns the outputs by name.
 
     Args:
-        address: "HOST:PORT".
-        timeout_s: Seconds that a call may take, retries included.
-        retries: How often a call is made again when the server is not there or its queue is full.
-        model_name: Under which name the server has the model.
+        address: "HOST:PORT" for gRPC, "http://HOST:PORT" for REST.
+        timeout_s: Seconds that a call may take, including retries.
+        retries: How often a call is repeated when the server cannot be reached or its queue is full.
+        model_name: The name of the model on the server.
 
     Raises:
-        InputError: The package tensorflow-serving-api is not installed, or the address is none.
+        InputError: The address is malformed.
     """
 
     def __init__(self, address: str, timeout_s: float = 30, retries: int = 4, model_name: str = MODEL_NAME):
+        host, _, port = address.rpartition("://")[2].rstrip("/").rpartition(":")
+        if not (host and port.isdigit()):
+            raise InputError(f"server {address!r}: expected HOST:PORT, like localhost:8500, or http://localhost:8501")
+        self.address, self.model_name = address.rstrip("/"), model_name
+        self._timeout_s, self._retries = timeout_s, retries
+
+    def __enter__(self) -> "_Client":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Closes the connection, if there is one between calls."""
+
+    def describe(self) -> Description:
+        """See `answers.Model`."""
+        return answers.description_from(self._call("describe", "request", [answers.DESCRIBE_REQUEST]))
+
+    def predict(self, images: Sequence[bytes]) -> Answers:
+        """See `answers.Model`."""
+        if not images:
+            return answers.no_answers(self.describe())
+        return answers.answers_from(self._call("serving_default", "image_bytes", images), len(images))
+
+    def _call(self, signature: str, name: str, values: Sequence[bytes]) -> Mapping[str, Any]:
+        """Runs a signature; repeats the call after failures that may pass, all within timeout_s."""
+        request = self._encoded(signature, name, values)
+        end = time.monotonic() + self._timeout_s
+        for attempt in itertools.count():
+            try:
+                return self._send(request, max(end - time.monotonic(), 0.001))
+            except TimeoutError:
+                problem = f"did not answer within {self._timeout_s:g} s: is it overloaded?"
+            except _Unavailable as error:
+                pause = min(_FIRST_PAUSE_S * 2**attempt, _LONGEST_PAUSE_S)
+                if attempt < self._retries and time.monotonic() + pause <= end:
+                    time.sleep(pause)
+                    continue
+                problem = f"does not answer, {attempt + 1} tries ({error}): is TensorFlow Serving running there?"
+            raise ServerError(f"{self.address} {problem}")
+
+
+class GrpcClient(_Client):
+    """Client of TensorFlow Serving over gRPC (port 8500 by default). It can be shared by several threads.
+
+    It takes the arguments of `_Client`, and raises an InputError also when tensorflow-serving-api is not installed.
+    """
+
+    def __init__(self, address: str, **options: Any):
         try:
             import grpc
             from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
@@ -69,50 +117,24 @@ class GrpcClient:
             raise InputError(
                 "gRPC needs tensorflow-serving-api: pip install -c constraints.txt -e '.[serving]'"
             ) from None
-        _require_host_and_port(address)
-        self.address, self.model_name = address, model_name
-        self._timeout_s, self._retries = timeout_s, retries
+        super().__init__(address, **options)
         self._grpc, self._predict_pb2 = grpc, predict_pb2
-        self._channel = grpc.insecure_channel(address, _CHANNEL_OPTIONS)
+        self._channel = grpc.insecure_channel(self.address, _CHANNEL_OPTIONS)
         self._stub = prediction_service_pb2_grpc.PredictionServiceStub(self._channel)
-
-    def __enter__(self) -> "GrpcClient":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def close(self) -> None:
         self._channel.close()
 
-    def describe(self) -> Description:
-        """What the served model is; see `lrdnn_tf.serving.answers.Description`. Raises ServerError."""
-        return answers.description_from(self._call("describe", "request", [answers.DESCRIBE_REQUEST]))
-
-    def predict(self, images: Sequence[bytes]) -> Answers:
-        """Answers for one batch of image files.
-
-        Raises:
-            RefusedImage: One of them cannot be decoded, or is too large.
-            ServerError: The server is down or slow, or has no such model.
-        """
-        if not images:
-            return answers.no_answers(self.describe())
-        return answers.answers_from(self._call("serving_default", "image_bytes", images), len(images))
-
-    def _call(self, signature: str, name: str, values: Sequence[bytes]) -> dict[str, np.ndarray]:
+    def _encoded(self, signature: str, name: str, values: Sequence[bytes]) -> Any:
         request = self._predict_pb2.PredictRequest()
         request.model_spec.name, request.model_spec.signature_name = self.model_name, signature
         request.inputs[name].CopyFrom(tf.make_tensor_proto(list(values), tf.string))
-        response = _with_retries(
-            lambda timeout_s: self._predict(request, timeout_s), self.address, self._timeout_s, self._retries
-        )
-        return {name: tf.make_ndarray(tensor) for name, tensor in response.outputs.items()}
+        return request
 
-    def _predict(self, request: Any, timeout_s: float) -> Any:
+    def _send(self, request: Any, timeout_s: float) -> dict[str, np.ndarray]:
         code = self._grpc.StatusCode
         try:
-            return self._stub.Predict(request, timeout=timeout_s)
+            response = self._stub.Predict(request, timeout=timeout_s)
         except self._grpc.RpcError as error:
             if error.code() is code.UNAVAILABLE:
                 raise _Unavailable(error.details()) from None
@@ -121,94 +143,40 @@ class GrpcClient:
             if error.code() is code.INVALID_ARGUMENT:
                 raise answers.RefusedImage(answers.reason(error.details())) from None
             raise ServerError(f"{self.address}: {error.code().name.lower()}: {error.details()}") from None
+        return {name: tf.make_ndarray(tensor) for name, tensor in response.outputs.items()}
 
 
-class RestClient:
-    """TensorFlow Serving over REST (port 8501 by default): no package but this one, and more bytes on the wire.
+class RestClient(_Client):
+    """Client of TensorFlow Serving over REST (port 8501 by default), a new connection for every call.
 
-    Args:
-        address: "http://HOST:PORT".
-        timeout_s, retries, model_name: See `GrpcClient`.
-
-    Raises:
-        InputError: The address is none.
+    It takes the arguments of `_Client`. It needs no further package, but sends more bytes than gRPC.
     """
 
-    def __init__(self, address: str, timeout_s: float = 30, retries: int = 4, model_name: str = MODEL_NAME):
-        _require_host_and_port(address.partition("://")[2].rstrip("/"))
-        self.address = address.rstrip("/")
-        self._url = f"{self.address}/v1/models/{model_name}:predict"
-        self._timeout_s, self._retries = timeout_s, retries
-
-    def __enter__(self) -> "RestClient":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Nothing to do: every call has a connection of its own."""
-
-    def describe(self) -> Description:
-        """As `GrpcClient.describe`."""
-        return answers.description_from(self._call("describe", "request", [answers.DESCRIBE_REQUEST]))
-
-    def predict(self, images: Sequence[bytes]) -> Answers:
-        """As `GrpcClient.predict`."""
-        if not images:
-            return answers.no_answers(self.describe())
-        return answers.answers_from(self._call("serving_default", "image_bytes", images), len(images))
-
-    def _call(self, signature: str, name: str, values: Sequence[bytes]) -> Mapping[str, Any]:
+    def _encoded(self, signature: str, name: str, values: Sequence[bytes]) -> bytes:
         encoded = [{"b64": base64.b64encode(value).decode()} for value in values]
-        body = json.dumps({"signature_name": signature, "inputs": {name: encoded}}).encode()
-        return _with_retries(
-            lambda timeout_s: self._post(body, timeout_s), self.address, self._timeout_s, self._retries
-        )
+        return json.dumps({"signature_name": signature, "inputs": {name: encoded}}).encode()
 
-    def _post(self, body: bytes, timeout_s: float) -> Mapping[str, Any]:
-        request = urllib.request.Request(self._url, body, {"Content-Type": "application/json"})
+    def _send(self, request: bytes, timeout_s: float) -> Mapping[str, Any]:
+        url = f"{self.address}/v1/models/{self.model_name}:predict"
+        post = urllib.request.Request(url, request, {"Content-Type": "application/json"})
         try:
-            with urllib.request.urlopen(request, timeout=timeout_s) as response:
+            with urllib.request.urlopen(post, timeout=timeout_s) as response:
                 return json.load(response)["outputs"]
         except urllib.error.HTTPError as error:
-            said = _error_of(error.read())
+            message = _error_of(error.read())
             if error.code == 400:
-                raise answers.RefusedImage(answers.reason(said)) from None
+                raise answers.RefusedImage(answers.reason(message)) from None
             if error.code in _HTTP_UNAVAILABLE:
-                raise _Unavailable(said) from None
+                raise _Unavailable(message) from None
             if error.code == 504:
                 raise TimeoutError from None
-            raise ServerError(f"{self.address}: HTTP {error.code}: {said}") from None
+            raise ServerError(f"{self.address}: HTTP {error.code}: {message}") from None
         except urllib.error.URLError as error:
             if isinstance(error.reason, TimeoutError):
                 raise TimeoutError from None
             raise _Unavailable(str(error.reason)) from None
-        except (ConnectionError, http.client.HTTPException, ValueError, KeyError) as error:  # not what a server says
+        except (ConnectionError, http.client.HTTPException, ValueError, KeyError) as error:  # not a TensorFlow Serving
             raise _Unavailable(repr(error)) from None
-
-
-def _with_retries(call: Callable[[float], Result], address: str, timeout_s: float, retries: int) -> Result:
-    """Makes a call, again where that may help, all of it within timeout_s."""
-    end = time.monotonic() + timeout_s
-    for attempt in itertools.count():
-        try:
-            return call(max(end - time.monotonic(), 0.001))
-        except TimeoutError:
-            raise ServerError(f"{address} did not answer within {timeout_s:g} s: is it overloaded?") from None
-        except _Unavailable as error:
-            pause = min(_FIRST_PAUSE_S * 2**attempt, _LONGEST_PAUSE_S)
-            if attempt == retries or time.monotonic() + pause > end:
-                raise ServerError(
-                    f"{address} does not answer, {attempt + 1} tries ({error}): is TensorFlow Serving running there?"
-                ) from None
-            time.sleep(pause)
-
-
-def _require_host_and_port(address: str) -> None:
-    host, colon, port = address.rpartition(":")
-    if not (host and colon and port.isdigit()):
-        raise InputError(f"server {address!r}: expected HOST:PORT, such as localhost:8500, or http://localhost:8501")
 
 
 def _error_of(body: bytes) -> str:

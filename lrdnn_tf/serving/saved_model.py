@@ -1,4 +1,4 @@
-"""An exported model in this process."""
+"""An exported model, loaded in this process."""
 
 import os
 import pathlib
@@ -15,7 +15,7 @@ def newest_version(path: str | os.PathLike) -> pathlib.Path:
     """The folder of a SavedModel: path itself, or the newest version under it.
 
     Raises:
-        InputError: There is none.
+        InputError: There is no SavedModel.
     """
     folder = pathlib.Path(path)
     if (folder / "saved_model.pb").is_file():
@@ -27,33 +27,32 @@ def newest_version(path: str | os.PathLike) -> pathlib.Path:
 
 
 class LocalModel:
-    """A SavedModel that `lrdnn_tf.export` wrote, see `lrdnn_tf.serving.signatures` for what it gives.
+    """A SavedModel that `lrdnn_tf.serving.export.export` wrote; `lrdnn_tf.serving.signatures` describes its outputs.
 
     Args:
-        path: The version folder, or the folder of versions, of which the newest is taken.
+        path: The folder of a version, or the folder of all versions, of which the newest is loaded.
 
     Raises:
-        InputError: There is none, or it is damaged.
+        InputError: There is no SavedModel, or it is damaged.
     """
 
     def __init__(self, path: str | os.PathLike):
         folder = newest_version(path)
         try:
-            self._model = tf.saved_model.load(os.fspath(folder))  # its signatures live as long as it does
+            self._model = tf.saved_model.load(
+                os.fspath(folder)
+            )  # a reference, since signatures do not keep their model alive
             self._signatures = {name: self._model.signatures[name] for name in ("serving_default", "describe")}
-        except (OSError, IndexError, KeyError, ValueError, tf.errors.OpError) as error:  # of damaged files
+        except (OSError, IndexError, KeyError, ValueError, tf.errors.OpError) as error:  # raised for damaged files
             raise InputError(f"the SavedModel in {folder} is damaged, export it again: {error}") from None
 
     def describe(self) -> Description:
+        """See `answers.Model`."""
         outputs = self._signatures["describe"](request=tf.constant([answers.DESCRIBE_REQUEST]))
         return answers.description_from({name: value.numpy() for name, value in outputs.items()})
 
     def predict(self, images: Sequence[bytes]) -> Answers:
-        """Answers for one batch of image files.
-
-        Raises:
-            RefusedImage: One of them cannot be decoded, or is too large.
-        """
+        """See `answers.Model`."""
         try:
             outputs = self._signatures["serving_default"](image_bytes=tf.constant(list(images), tf.string))
         except tf.errors.InvalidArgumentError as error:

@@ -1,4 +1,4 @@
-"""A trained model as a SavedModel that needs no code of ours: image bytes in, embedding and attributes out."""
+"""A trained model as a self-contained SavedModel: image bytes in, embedding and attributes out."""
 
 import hashlib
 import os
@@ -10,25 +10,25 @@ from lrdnn_tf.config import ModelConfig
 from lrdnn_tf.data.decode import decode_image, require_jpeg_or_png, resize_image
 from lrdnn_tf.model.lrdnn import EMBEDDING
 
-_DECODED_AT_ONCE = 4  # bounds the memory that large images take
+_PARALLEL_DECODING = 4  # images; bounds the memory that large ones need
 
 
 class ServingModel(tf.Module):
-    """The signatures that TF Serving offers.
+    """The signatures that TensorFlow Serving offers.
 
     serving_default: image_bytes, string [B] (JPEG or PNG) -> embedding, float32 [B, D], unit length;
         attribute_classes, int32 [B, tasks]; attribute_scores, float32 [B, tasks], the softmax of that class.
-    embed_pixels: pixels, uint8 [B, H, W, 3], RGB, of any size -> the same.
-    describe: request, string [B], of any content -> what a client has to know, once per row: attribute_names,
-        string [B, tasks]; class_names, string [B, tasks, classes of the task with most], in the order of the
-        classes, empty where a task has fewer; embedding_size, int32 [B]; model_id, string [B].
+    embed_pixels: pixels, uint8 [B, H, W, 3], RGB, of any size -> the same outputs.
+    describe: request, string [B], ignored -> a description of the model, repeated for each row: attribute_names,
+        string [B, tasks]; class_names, string [B, tasks, C], in the order of the classes, where C is the largest
+        number of classes of a task and other rows are padded with ""; embedding_size, int32 [B]; model_id, string [B].
 
-    The input of describe says nothing; TF Serving's REST interface and its batching refuse a signature without one.
+    describe has an input because TensorFlow Serving's REST interface and its batching refuse a signature without one.
     """
 
     def __init__(self, model: keras.Model, config: ModelConfig):
         super().__init__()
-        # The variables alone: a tracked Keras model would be traced and saved layer by layer once more.
+        # Only the variables are tracked: a tracked Keras model would be traced and saved layer by layer as well.
         self.weights = model.variables
         self._model = self._no_dependency(model)
         self.config = config
@@ -52,7 +52,7 @@ class ServingModel(tf.Module):
             lambda image: decode_image(require_jpeg_or_png(image), *size),
             image_bytes,
             fn_output_signature=tf.TensorSpec([*size, 3], tf.float32),
-            parallel_iterations=_DECODED_AT_ONCE,
+            parallel_iterations=_PARALLEL_DECODING,
         )
         return self._outputs(images)
 
@@ -75,7 +75,7 @@ class ServingModel(tf.Module):
 
     def _outputs(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
         batch = tf.shape(images)[0]
-        # Convolutions refuse an empty batch; it gets an image, whose answers are cut off again.
+        # Convolutions refuse an empty batch: it gets one image, whose outputs are removed below.
         images = tf.cond(batch > 0, lambda: images, lambda: tf.zeros([1, *images.shape[1:]]))
         outputs = {name: values[:batch] for name, values in self._model(images, training=False).items()}
         scores = [tf.nn.softmax(outputs[task.name]) for task in self.config.attributes]
@@ -89,13 +89,13 @@ class ServingModel(tf.Module):
 
 
 def save(model: keras.Model, config: ModelConfig, path: str | os.PathLike) -> None:
-    """Writes the SavedModel of a trained model into the folder path."""
+    """Writes a trained model as a SavedModel to the folder `path`."""
     serving = ServingModel(model, config)
     tf.saved_model.save(serving, os.fspath(path), signatures=serving.signatures())
 
 
 def _model_id(model: keras.Model) -> str:
-    """A short name for the weights: descriptors of two models with the same one can be compared."""
+    """A short hash of the weights: embeddings of models with the same id can be compared."""
     digest = hashlib.sha256()
     for variable in model.variables:
         digest.update(f"{variable.name} {variable.shape} ".encode() + variable.numpy().tobytes())
@@ -107,5 +107,5 @@ def _repeated(value: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
 
 
 def _columns(columns: list[tf.Tensor], rows: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
-    """[rows, columns]; a model without attribute heads has no columns."""
+    """[rows, columns]; a model without attribute heads has zero columns."""
     return tf.stack(columns, axis=1) if columns else tf.zeros([rows, 0], dtype)

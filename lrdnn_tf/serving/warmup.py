@@ -1,4 +1,4 @@
-"""Requests that TensorFlow Serving runs before it answers anybody: the first of each shape would take seconds."""
+"""Requests that TensorFlow Serving runs before it accepts clients: the first request of each shape takes seconds."""
 
 import os
 import pathlib
@@ -10,19 +10,19 @@ import tensorflow as tf
 from lrdnn_tf.serving.answers import DESCRIBE_REQUEST
 from lrdnn_tf.serving.client import MODEL_NAME
 
-WARMUP_FILE = "assets.extra/tf_serving_warmup_requests"  # a name that TensorFlow Serving looks for
+WARMUP_FILE = "assets.extra/tf_serving_warmup_requests"  # the name that TensorFlow Serving expects
 _BATCH_SIZES = (1, 2, 4, 8, 16, 32)  # the allowed_batch_sizes of deploy/batching.config
 
 
 def write_warmup_requests(version_dir: str | os.PathLike, height: int, width: int) -> bool:
-    """Writes a PredictionLog per request into a SavedModel, as TFRecords.
+    """Writes the requests into the folder of a SavedModel, as TFRecords of PredictionLog.
 
     Args:
-        version_dir: The SavedModel.
-        height, width: Of the images in the requests, in pixels.
+        version_dir: Folder of the SavedModel.
+        height, width: Size of the images in the requests, in pixels.
 
     Returns:
-        Whether it did: without the package tensorflow-serving-api there are no PredictionLogs.
+        Whether they were written; False without the package tensorflow-serving-api, which defines PredictionLog.
     """
     try:
         from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
@@ -41,7 +41,7 @@ def write_warmup_requests(version_dir: str | os.PathLike, height: int, width: in
 
 
 def _requests(height: int, width: int) -> Iterator[tuple[str, str, list[bytes] | np.ndarray]]:
-    """Signature, name of its input, value of its input."""
+    """Triples of a signature, the name of its input, and the value of its input."""
     pixels = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
     jpeg, png = tf.io.encode_jpeg(pixels).numpy(), tf.io.encode_png(pixels).numpy()
     for size in _BATCH_SIZES:

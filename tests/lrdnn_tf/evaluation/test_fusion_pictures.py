@@ -1,16 +1,12 @@
 import dataclasses
 
-import cv2
 import numpy as np
 import pytest
 
-from lrdnn_base.errors import InputError
-from lrdnn_tf import runs
 from lrdnn_tf.config import ModelConfig
 from lrdnn_tf.evaluation import fusion_pictures
 from lrdnn_tf.model.channel_weights import channel_names
 from lrdnn_tf.model.lrdnn import build_model
-from lrdnn_tf.visualize import find_images, visualize
 
 CONFIG = ModelConfig(
     identities=5, height=64, width=32, backbone="small", pose_width=0.1, pose_maps="both", bilinear_dim=64
@@ -67,25 +63,3 @@ def test_a_bar_has_the_colour_of_its_side():
 @pytest.mark.parametrize(("change", "shown"), [({}, True), ({"fuse": "pool5"}, False), ({"pose_maps": "none"}, False)])
 def test_only_models_that_fuse_maps_have_responses(change, shown):
     assert fusion_pictures.has_responses(dataclasses.replace(CONFIG, **change)) == shown
-
-
-def test_one_command_draws_both_figures_of_any_folder(trained_run, raw_market, tmp_path):
-    visualize(trained_run, raw_market / "query", tmp_path / "out", limit=3)
-    _, config = runs.load_model(trained_run, "fusion")
-    factor = 256 // config.height
-    for name, parts in (("pose_maps", 4), ("responses", 3)):
-        sheet = cv2.imread(str(tmp_path / "out" / f"{name}.jpg"))
-        assert sheet.shape == (28 + 2 * (256 + 12), 2 * (parts * factor * config.width + 12), 3)
-
-
-def test_images_are_taken_evenly_and_a_bad_folder_is_named(raw_market, tmp_path):
-    names = [path.name[:4] for path in find_images(raw_market / "query", 3)]
-    assert names == ["0011", "0013", "0016"]
-    with pytest.raises(InputError, match="no image"):
-        find_images(tmp_path, 3)
-
-
-def test_a_file_that_is_no_image_is_named(trained_run, tmp_path):
-    (tmp_path / "broken.jpg").write_bytes(b"no image")
-    with pytest.raises(InputError, match=r"broken\.jpg is not an image"):
-        visualize(trained_run, tmp_path, tmp_path / "out")

@@ -8,24 +8,24 @@ from lrdnn_tf.searching.attribute_filter import matching, parse_where, probabili
 NUMBERS = {task.name: number for number, task in enumerate(MARKET1501)}
 
 
-def test_words_are_the_tasks_and_classes_of_the_model():
+def test_conditions_use_the_words_of_the_model():
     wanted = parse_where(["gender=female", "backpack=yes", " upper_colour = red "], MARKET1501)
     assert wanted == {NUMBERS["gender"]: 1, NUMBERS["backpack"]: 1, NUMBERS["upper_colour"]: 2}
     assert parse_where([], ()) == {}
 
 
 @pytest.mark.parametrize(
-    "conditions, tasks, said",
+    "conditions, tasks, message",
     [
-        (["colour=red"], MARKET1501, r"'colour=red' is no ATTRIBUTE=VALUE .*gender=male\|female; hair=short\|long"),
-        (["backpack"], MARKET1501, r"'backpack' is no ATTRIBUTE=VALUE"),
-        (["upper_colour=pink"], MARKET1501, "upper_colour is never 'pink' here, only black, white, red"),
+        (["colour=red"], MARKET1501, r"'colour=red' is not an ATTRIBUTE=VALUE .*gender=male\|female; hair=short\|long"),
+        (["backpack"], MARKET1501, r"'backpack' is not an ATTRIBUTE=VALUE"),
+        (["upper_colour=pink"], MARKET1501, "upper_colour cannot be 'pink', only black, white, red"),
         (["hat=yes", "hat=no"], MARKET1501, "hat is given twice"),
         (["hat=yes"], (), "knows no attributes; export the attributes or the fusion phase"),
     ],
 )
-def test_other_words_are_answered_with_the_right_ones(conditions, tasks, said):
-    with pytest.raises(InputError, match=said) as error:
+def test_an_unknown_word_is_an_error_that_lists_the_known_ones(conditions, tasks, message):
+    with pytest.raises(InputError, match=message) as error:
         parse_where(conditions, tasks)
     assert "\n" not in str(error.value)
 

@@ -9,14 +9,14 @@ import pytest
 
 from lrdnn_base.errors import InputError
 from lrdnn_tf.attributes import AttributeTask
-from lrdnn_tf.searching.index import INDEX_FOLDER, RowFile, find_images, update_index
+from lrdnn_tf.searching.index import INDEX_FOLDER, RowFile, update_index
 from lrdnn_tf.serving.answers import Answers, Description, RefusedImage
 
 TASKS = (AttributeTask("hat", ("no", "yes")), AttributeTask("coat", ("red", "blue", "green")))
 
 
 class CountingModel:
-    """Takes the number that a file holds; remembers what it was asked, and can stop."""
+    """Embeds the number that a file contains; records the numbers it was asked for, and can be interrupted."""
 
     def __init__(self, model_id="a", tasks=TASKS, stop_after=None):
         self.asked, self.stop_after = [], stop_after
@@ -46,7 +46,7 @@ def write(folder: pathlib.Path, numbers) -> None:
 
 
 def assert_holds(index, numbers):
-    """Every image has its own row, with what the model said of it."""
+    """Every image has its own row, with the outputs of the model for it."""
     rows = {path: row for row, path in enumerate(index.paths) if path}
     assert set(rows) == {f"{number:03}.jpg" for number in numbers}
     assert index.usable.sum() == len(rows)
@@ -57,7 +57,7 @@ def assert_holds(index, numbers):
         np.testing.assert_array_equal(index.scores[row], np.float32([number / 1000] * 2))
 
 
-def test_only_new_and_changed_files_are_embedded_and_rows_are_used_again(tmp_path):
+def test_only_new_and_changed_files_are_embedded_and_rows_are_reused(tmp_path):
     write(tmp_path, range(100, 180))
     model = CountingModel()
     assert_holds(update_index(model, tmp_path), range(100, 180))
@@ -68,7 +68,7 @@ def test_only_new_and_changed_files_are_embedded_and_rows_are_used_again(tmp_pat
     for number in (103, 150, 179):
         (tmp_path / f"{number}.jpg").unlink()
     write(tmp_path, [200])
-    (tmp_path / "110.jpg").write_text("0110")  # as many pixels, another file
+    (tmp_path / "110.jpg").write_text("0110")  # another size, the same number
     os.utime(tmp_path / "120.jpg")
     changed = CountingModel()
     index = update_index(changed, tmp_path)
@@ -80,7 +80,7 @@ def test_only_new_and_changed_files_are_embedded_and_rows_are_used_again(tmp_pat
 
 
 @pytest.mark.parametrize("parallel", [1, 2])
-def test_a_run_that_stops_goes_on_where_it_was(tmp_path, parallel):
+def test_an_interrupted_run_resumes_where_it_was(tmp_path, parallel):
     write(tmp_path, range(300))
     stopped = CountingModel(stop_after=130)
     with pytest.raises(KeyboardInterrupt):
@@ -90,8 +90,8 @@ def test_a_run_that_stops_goes_on_where_it_was(tmp_path, parallel):
     assert 170 <= len(rest.asked) <= 300 - 64
 
 
-def test_a_process_that_is_killed_leaves_an_index_that_goes_on(tmp_path):
-    """In the worst place: rows are written and the table does not know of them yet."""
+def test_a_killed_process_leaves_an_index_that_the_next_one_resumes(tmp_path):
+    """Killed at the worst moment: rows are written and the table does not refer to them yet."""
     gallery = tmp_path / "gallery"
     gallery.mkdir()
     write(gallery, range(100))
@@ -116,7 +116,7 @@ index.update_index(CountingModel(), {str(gallery)!r})
     assert len(rest.asked) == 68
 
 
-def test_what_the_model_refuses_is_kept_with_the_reason_and_not_asked_again(tmp_path):
+def test_refused_files_are_stored_with_the_reason_and_not_embedded_again(tmp_path):
     write(tmp_path, range(40))
     (tmp_path / "020.jpg").write_text("twenty")
     (tmp_path / "lost.jpg").symlink_to("nowhere.jpg")
@@ -144,7 +144,7 @@ def test_a_file_that_becomes_unreadable_for_the_model_leaves_the_index(tmp_path)
     assert len(index.paths) == 10
 
 
-def test_an_index_of_another_model_is_refused_or_made_again(tmp_path):
+def test_an_index_of_another_model_is_refused_or_rebuilt(tmp_path):
     write(tmp_path, range(5))
     update_index(CountingModel("a"), tmp_path)
     other = CountingModel("b")
@@ -169,7 +169,7 @@ def test_two_processes_do_not_write_one_index(tmp_path):
 
 
 @pytest.mark.parametrize("file", ["images.sqlite", "embeddings.npy", "classes.npy"])
-def test_a_damaged_index_is_named_and_made_again(tmp_path, file):
+def test_a_damaged_index_is_named_and_rebuilt(tmp_path, file):
     write(tmp_path, range(5))
     update_index(CountingModel(), tmp_path)
     (tmp_path / INDEX_FOLDER / file).write_bytes(b"damaged" * 100)
@@ -197,13 +197,13 @@ def test_images_are_found_below_the_folder_but_not_in_hidden_ones(tmp_path):
     for name in ("b/c.PNG", "a.jpg", "b/.hidden.jpg", ".git/x.jpg", "notes.txt", "b/d.jpeg"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("1")
-    assert [str(path.relative_to(tmp_path)) for path in find_images(tmp_path)] == ["a.jpg", "b/c.PNG", "b/d.jpeg"]
+    assert update_index(CountingModel(), tmp_path).paths == ["a.jpg", "b/c.PNG", "b/d.jpeg"]
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="no image"):
-        find_images(tmp_path / "empty")
+        update_index(CountingModel(), tmp_path / "empty")
 
 
-def test_places_that_cannot_be_used_are_named(tmp_path):
+def test_folders_that_cannot_be_used_are_named(tmp_path):
     write(tmp_path, [1])
     with pytest.raises(InputError, match="is a file: name the folder"):
         update_index(CountingModel(), tmp_path / "001.jpg")
@@ -222,7 +222,7 @@ def test_row_files_are_npy_files_at_any_time(tmp_path):
     np.testing.assert_array_equal(np.load(tmp_path / "rows.npy"), expected)
     np.testing.assert_array_equal(RowFile(tmp_path / "rows.npy", 2, np.float32).load(), expected)
     with (tmp_path / "rows.npy").open("ab") as file:
-        file.write(b"half a")  # what a killed run leaves
+        file.write(b"half a")  # a killed run may leave this
     np.testing.assert_array_equal(RowFile(tmp_path / "rows.npy", 2, np.float32).load(), expected)
     with pytest.raises(InputError, match="holds other rows"):
         RowFile(tmp_path / "rows.npy", 3, np.float32)

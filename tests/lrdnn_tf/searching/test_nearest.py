@@ -6,7 +6,7 @@ from lrdnn_tf.searching.nearest import nearest
 
 
 def unit(generator, rows, dimensions=8):
-    """Coarse numbers, so that there are many ties."""
+    """Random unit vectors of few distinct values, so that many similarities are equal."""
     values = generator.integers(-2, 3, (rows, dimensions)).astype(np.float32)
     values[:, 0] += 0.5
     return values / np.linalg.norm(values, axis=1, keepdims=True)
@@ -14,7 +14,7 @@ def unit(generator, rows, dimensions=8):
 
 @pytest.mark.parametrize("block_rows", [1, 7, 64, 1 << 16])
 @pytest.mark.parametrize("share", [1, 0.5, 0.05, 0])
-def test_by_blocks_it_finds_what_sorting_finds(block_rows, share, monkeypatch):
+def test_blocks_give_the_same_result_as_sorting(block_rows, share, monkeypatch):
     monkeypatch.setattr(module, "_BLOCK_ROWS", block_rows)
     monkeypatch.setattr(module, "_QUERIES", 3)
     generator = np.random.default_rng(0)
@@ -32,7 +32,7 @@ def test_by_blocks_it_finds_what_sorting_finds(block_rows, share, monkeypatch):
         )
 
 
-def test_equal_ones_come_in_the_order_of_their_rows(monkeypatch):
+def test_equal_similarities_are_in_the_order_of_their_rows(monkeypatch):
     gallery = np.array([[1, 0], [0, 1], [1, 0], [0.6, 0.8], [1, 0]], np.float32)
     for block_rows in (1, 2, 5):
         monkeypatch.setattr(module, "_BLOCK_ROWS", block_rows)

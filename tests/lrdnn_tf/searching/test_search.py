@@ -81,6 +81,21 @@ def test_attributes_alone_find_the_likeliest(export_dir, gallery, local_model, t
     assert (tmp_path / "out/matches.png").is_file()
 
 
+def test_a_failed_write_leaves_the_previous_files(export_dir, gallery, query, tmp_path, monkeypatch):
+    def fill_the_disk(table, path, **_):
+        pathlib.Path(path).write_text("query,ra")
+        raise OSError(28, "No space left on device", str(path))
+
+    out_dir = tmp_path / "out"
+    search(str(gallery), query, str(export_dir), top=3, out_dir=str(out_dir))
+    previous = {path.name: path.read_bytes() for path in out_dir.iterdir()}
+    assert set(previous) == {"matches.csv", "matches.png"}
+    monkeypatch.setattr(pd.DataFrame, "to_csv", fill_the_disk)
+    with pytest.raises(OSError, match="No space left"):
+        search(str(gallery), query, str(export_dir), top=5, out_dir=str(out_dir))
+    assert {path.name: path.read_bytes() for path in out_dir.iterdir()} == previous
+
+
 def test_what_nobody_has_finds_nothing(export_dir, gallery, query, tmp_path, capsys):
     everything = search(str(gallery), query, str(export_dir), top=99)
     tasks = LocalModel(export_dir).describe().tasks
@@ -107,13 +122,13 @@ def test_reranking_orders_as_the_evaluation_does(export_dir, gallery, query, loc
     assert short["path"].tolist() == paths[:2]
 
 
-def test_files_that_are_no_images_are_left_out_and_named(export_dir, gallery, query, capsys):
+def test_files_that_are_no_images_are_skipped_and_named(export_dir, gallery, query, capsys):
     for name in ("a.jpg", "b.png"):
         (gallery / name).write_text("not an image")
     for _ in range(2):
         assert len(search(str(gallery), query, str(export_dir), top=99)) == 12
-        said = capsys.readouterr().err
-        assert re.search(r"left out, 2 in .*: a\.jpg \(not a JPEG or PNG image\), b\.png \(not", said)
+        message = capsys.readouterr().err
+        assert re.search(r"skipped in .* \(2\): a\.jpg \(not a JPEG or PNG image\), b\.png \(not", message)
     with pytest.raises(InputError, match=r"cannot search for .*a\.jpg \(not a JPEG or PNG image\)"):
         search(str(gallery), str(gallery / "a.jpg"), str(export_dir))
 
@@ -145,7 +160,7 @@ def test_a_damaged_model_is_named(export_dir, tmp_path, damaged):
 
 
 @pytest.mark.parametrize(
-    "options, said",
+    "options, message",
     [
         ({"query": "q"}, "either a model with --model, or a server"),
         ({"query": "q", "model_dir": "m", "server": "h:1"}, "either a model with --model, or a server"),
@@ -155,12 +170,12 @@ def test_a_damaged_model_is_named(export_dir, tmp_path, damaged):
         ({"query": "nobody.jpg", "model_dir": "m"}, "no file or folder nobody.jpg"),
     ],
 )
-def test_what_is_missing_is_named(options, said):
-    with pytest.raises(InputError, match=said):
+def test_what_is_missing_is_named(options, message):
+    with pytest.raises(InputError, match=message):
         search("gallery", **options)
 
 
-def test_the_binary_ends_in_one_line_when_the_server_is_down(gallery, query):
+def test_the_tool_ends_in_one_line_when_the_server_is_down(gallery, query):
     command = [sys.executable, "-m", "lrdnn_tf.search", "--server=127.0.0.1:1", f"--gallery={gallery}"]
     finished = subprocess.run([*command, f"--query={query}"], capture_output=True, text=True)
     assert finished.returncode == 1

@@ -1,4 +1,4 @@
-"""Runs a SavedModel by TensorFlow's C API alone: no Python of TensorFlow's and none of ours. A script, run by a test.
+"""Runs a SavedModel with TensorFlow's C API alone, without TensorFlow's and this project's Python. A test runs it.
 
 Arguments: folder of TensorFlow's libraries, SavedModel, name of the input and of an output tensor, image files.
 Prints the output, float32, as JSON.
@@ -10,7 +10,7 @@ import pathlib
 import sys
 
 FLOAT, STRING = 1, 7
-STRING_BYTES = 24  # of a TF_TString
+STRING_BYTES = 24  # size of a TF_TString
 
 
 class Output(ctypes.Structure):
@@ -45,9 +45,9 @@ def strings(tf: ctypes.CDLL, values: list[bytes]) -> ctypes.c_void_p:
     tensor = ctypes.c_void_p(tf.TF_AllocateTensor(STRING, shape, 1, size))
     start = tf.TF_TensorData(tensor)
     for number, value in enumerate(values):
-        place = ctypes.c_void_p(start + STRING_BYTES * number)
-        tf.TF_StringInit(place)
-        tf.TF_StringCopy(place, value, ctypes.c_size_t(len(value)))
+        address = ctypes.c_void_p(start + STRING_BYTES * number)
+        tf.TF_StringInit(address)
+        tf.TF_StringCopy(address, value, ctypes.c_size_t(len(value)))
     return tensor
 
 

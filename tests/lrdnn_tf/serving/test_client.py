@@ -56,7 +56,7 @@ def client(request, server):
 
 @pytest.fixture(params=["local", *PROTOCOLS])
 def model(request, local_model, server):
-    """Any way to ask the model."""
+    """The model, loaded in this process or behind each protocol."""
     if request.param == "local":
         yield local_model
     else:
@@ -66,7 +66,7 @@ def model(request, local_model, server):
 
 @pytest.fixture
 def predict(monkeypatch):
-    """What the next loopback server does in place of the model; put functions in."""
+    """A list of functions that the next loopback server calls, one per request, instead of the model."""
     behaviours = []
     monkeypatch.setattr(loopback_server, "_predict_function", lambda *_: lambda *request: behaviours.pop(0)(*request))
     return behaviours
@@ -129,15 +129,15 @@ def test_every_kind_of_image_is_read_as_its_pixels_are(name, good_images, export
 
 @pytest.mark.parametrize("name", BAD)
 def test_a_bad_image_is_refused_with_the_reason_and_the_next_request_is_answered(name, model, good_images, bad_images):
-    content, said = bad_images[name]
-    with pytest.raises(RefusedImage, match=said) as error:
+    content, message = bad_images[name]
+    with pytest.raises(RefusedImage, match=message) as error:
         model.predict([content])
     assert "\n" not in str(error.value)
     assert "node" not in str(error.value)
     assert len(model.predict([good_images["png"][0]])) == 1
 
 
-def test_a_bad_image_costs_the_others_of_its_batch_nothing(model, local_model, crops, bad_images):
+def test_a_bad_image_does_not_affect_the_others_of_its_batch(model, local_model, crops, bad_images):
     images = [crops[0], b"text", crops[1], bad_images["truncated png"][0], crops[2]]
     found, refused = embed(model, images, batch_size=3)
     assert sorted(refused) == [1, 3]
@@ -166,7 +166,7 @@ def test_requests_that_are_merged_get_their_own_answers(export_dir, identity_exp
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-def test_a_server_that_is_down_is_an_error_after_some_tries(protocol):
+def test_a_server_that_is_down_is_an_error_after_retries(protocol):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -188,7 +188,7 @@ def test_a_slow_server_is_an_error_at_the_deadline(protocol, predict, export_dir
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-def test_a_server_whose_queue_is_full_is_asked_again(protocol, predict, export_dir):
+def test_a_call_is_repeated_when_the_queue_of_the_server_is_full(protocol, predict, export_dir):
     def full(*_):
         raise tf.errors.UnavailableError(None, None, "The batch scheduling queue is full")
 
@@ -209,7 +209,7 @@ def test_a_server_whose_queue_is_full_is_asked_again(protocol, predict, export_d
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-def test_a_client_outlives_a_server_that_starts_again(protocol, export_dir, local_model, crops):
+def test_a_client_keeps_working_when_the_server_restarts(protocol, export_dir, local_model, crops):
     with LoopbackServer(export_dir) as first:
         port = int(first.grpc_address.split(":")[1] if protocol == "grpc" else first.rest_address.rsplit(":", 1)[1])
         client = client_of(first, protocol, retries=50, timeout_s=100)
@@ -231,12 +231,12 @@ def test_a_model_that_the_server_does_not_have(server):
 
 
 @pytest.mark.parametrize("address", ["localhost", "localhost:", ":8500", "http://localhost", "localhost:grpc"])
-def test_an_address_that_is_none_is_named(address):
+def test_a_malformed_address_is_named(address):
     with pytest.raises(InputError, match="expected HOST:PORT"):
         connect(address)
 
 
-def test_what_speaks_another_protocol_is_no_server(server):
+def test_a_server_of_another_protocol_is_an_error(server):
     for client in (
         GrpcClient(server.rest_address.removeprefix("http://"), timeout_s=3, retries=1),
         RestClient(f"http://{server.grpc_address}", timeout_s=3, retries=1),
@@ -259,13 +259,13 @@ def test_reasons_leave_the_graph_out(message, expected):
 
 
 def mutated(image: bytes, generator: np.random.Generator) -> bytes:
-    """Some bytes changed, a piece cut out, repeated or put in, or the end cut off."""
+    """The image with some bytes changed, a piece removed, repeated or replaced by noise, or the end cut off."""
     content = bytearray(image)
     start, end = sorted(generator.integers(0, len(content), 2))
     match generator.integers(5):
         case 0:
-            for place in generator.integers(0, len(content), generator.integers(1, 20)):
-                content[place] = generator.integers(256)
+            for index in generator.integers(0, len(content), generator.integers(1, 20)):
+                content[index] = generator.integers(256)
         case 1:
             del content[start:end]
         case 2:

@@ -41,7 +41,7 @@ def test_the_c_api_serves_what_evaluation_computes(trained_run, version, tiny_da
     tensors = signature_def(version, "serving_default")
     names = [tensors.inputs["image_bytes"].name, tensors.outputs["embedding"].name]
     libraries = pathlib.Path(tf.__file__).parent
-    # -I -S: neither the folder of this project nor installed packages can be imported there.
+    # -I -S: the script can import neither this project nor installed packages.
     command = [sys.executable, "-I", "-S", C_API_SCRIPT, libraries, version, *names, *files]
     finished = subprocess.run(list(map(str, command)), stdout=subprocess.PIPE, check=True, cwd=tmp_path)
     model, config = runs.load_model(trained_run, "fusion")
@@ -102,7 +102,7 @@ def test_warm_up_requests_are_prediction_logs_that_the_model_answers(loaded, ver
         loaded.signatures[request.model_spec.signature_name](**inputs)
 
 
-def test_the_model_card_says_what_it_is_and_what_to_think_of(trained_run, version):
+def test_the_model_card_describes_data_use_limits_and_law(trained_run, version):
     card = (version / CARD_FILE).read_text()
     for heading in ("Data", "Metrics", "Intended use", "Limits", "Law and ethics", "Config"):
         assert f"\n## {heading}\n" in card
@@ -140,11 +140,11 @@ def test_versions_count_up_and_a_model_without_attributes_exports_too(trained_ru
     assert answer["embedding"].shape == (2, 256)
 
 
-def test_an_export_that_stops_leaves_no_version(trained_run, tmp_path, monkeypatch):
+def test_an_interrupted_export_leaves_no_version(trained_run, tmp_path, monkeypatch):
     def stop(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("lrdnn_tf.export.write_warmup_requests", stop)
+    monkeypatch.setattr("lrdnn_tf.serving.export.write_warmup_requests", stop)
     with pytest.raises(KeyboardInterrupt):
         export(trained_run, "identity", tmp_path)
     assert not [path for path in tmp_path.iterdir() if path.name.isdigit()]
