@@ -30,6 +30,7 @@ from data_prep.output import list_all
 from data_prep.shards import image_sizes
 from lrdnn_base.errors import InputError
 from lrdnn_base.files import sha256
+from lrdnn_base.images import write_image
 from lrdnn_tf.attributes import UNKNOWN, AttributeTask
 from lrdnn_tf.data import records
 from lrdnn_tf.data.dataset import DESCRIPTION_FILE, DISTRACTOR, Dataset, read_dataset, read_description
@@ -273,8 +274,7 @@ def main() -> None:
         print(found.classes.to_string())
     if any(found.samples.values()):
         sheet = args.contact_sheet or os.path.join(args.data_dir, "contact_sheet.png")
-        if not cv2.imwrite(sheet, contact_sheet(found.samples)):
-            raise InputError(f"{sheet}: cannot be written; --contact_sheet names another file")
+        write_image(sheet, contact_sheet(found.samples))
         print(f"contact sheet: {sheet}")
     if found.problems:
         raise InputError(f"{args.data_dir}: {list_all(found.problems, 'problems')}")

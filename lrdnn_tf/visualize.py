@@ -9,9 +9,10 @@ from tqdm import tqdm
 
 from lrdnn_base import command
 from lrdnn_base.files import find_images
+from lrdnn_base.images import write_image
 from lrdnn_tf import runs
+from lrdnn_tf.data.decode import read_image
 from lrdnn_tf.evaluation import fusion_pictures
-from lrdnn_tf.searching.image_files import read_image, write_image
 
 _BATCH_SIZE = 32
 

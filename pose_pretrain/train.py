@@ -11,7 +11,6 @@ import dataclasses
 import os
 import pathlib
 
-import cv2
 import numpy as np
 import tensorflow as tf
 import tf_keras as keras
@@ -19,6 +18,7 @@ import tf_keras as keras
 from lrdnn_base.callbacks import Timer
 from lrdnn_base.devices import Runtime
 from lrdnn_base.files import write_json
+from lrdnn_base.images import write_image
 from lrdnn_base.options import check_options, option
 from lrdnn_base.run_folder import CONFIG_FILE, WEIGHTS_FILE, read_run_json, refuse_other_config, was_started
 from lrdnn_base.schedule import LearningRate
@@ -173,7 +173,7 @@ def write_pictures(
     folder.mkdir(parents=True, exist_ok=True)
     for people in evaluation_people(dataset, split, config.height, config.width, _PICTURES).take(2):
         for image_id, x, panel in zip(people["image_id"], people["box"][:, 0], panels(network, people), strict=True):
-            cv2.imwrite(str(folder / f"{split}_{image_id:012d}_{x:.0f}.png"), panel[..., ::-1])
+            write_image(folder / f"{split}_{image_id:012d}_{x:.0f}.png", panel[..., ::-1])
 
 
 def _for_fit(images: tf.Tensor, maps: dict[str, tf.Tensor]) -> tuple[tf.Tensor, tuple[tf.Tensor, ...]]:

@@ -1,6 +1,12 @@
 """From the bytes of an image file to network input, for training, evaluation, serving and search alike."""
 
+import os
+import pathlib
+
+import numpy as np
 import tensorflow as tf
+
+from lrdnn_base.errors import InputError
 
 # Largest image that a server accepts: 48 MB decoded, 200 MB while it is resized. A crop has far fewer pixels.
 MAX_PIXELS = 1 << 24
@@ -19,6 +25,18 @@ def decode_image(image_bytes: tf.Tensor, height: int, width: int) -> tf.Tensor:
         float32 [height, width, 3], RGB, 0..255; see `resize_image`.
     """
     return resize_image(decode_pixels(image_bytes), height, width)
+
+
+def read_image(path: str | os.PathLike, height: int, width: int) -> np.ndarray:
+    """An image file as a model sees it: float32 [height, width, 3], RGB, 0..255.
+
+    Raises:
+        InputError: TensorFlow cannot decode the file.
+    """
+    try:
+        return decode_image(pathlib.Path(path).read_bytes(), height, width).numpy()
+    except tf.errors.InvalidArgumentError:
+        raise InputError(f"{path} is not an image that can be read: remove or repair it") from None
 
 
 def decode_pixels(image_bytes: tf.Tensor) -> tf.Tensor:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from lrdnn_tf.searching.image_files import read_image
+from lrdnn_tf.data.decode import read_image
 
 _TILE_HEIGHT, _TILE_WIDTH, _CAPTION, _GAP = 192, 96, 34, 6  # pixels
 _GREY, _WHITE = (40, 40, 40), 255

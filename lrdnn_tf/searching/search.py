@@ -11,10 +11,10 @@ import pandas as pd
 
 from lrdnn_base.errors import InputError
 from lrdnn_base.files import find_images, listing, replacing
+from lrdnn_base.images import write_image
 from lrdnn_tf.evaluation.reranking import rerank
 from lrdnn_tf.searching.attribute_filter import matching, parse_where, probability
 from lrdnn_tf.searching.contact_sheet import contact_sheet
-from lrdnn_tf.searching.image_files import write_image
 from lrdnn_tf.searching.index import Index, update_index
 from lrdnn_tf.searching.nearest import nearest
 from lrdnn_tf.serving import answers, client

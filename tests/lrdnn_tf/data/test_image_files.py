@@ -3,7 +3,8 @@ import numpy as np
 import pytest
 
 from lrdnn_base.errors import InputError
-from lrdnn_tf.searching.image_files import read_image, write_image
+from lrdnn_base.images import write_image
+from lrdnn_tf.data.decode import read_image
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (6, 4, 3), dtype=np.uint8)
 
