@@ -38,9 +38,14 @@ def write_text(path: str | os.PathLike, content: str) -> None:
         temporary.write_text(content, encoding="utf-8")
 
 
+def to_json(content: Mapping[str, Any]) -> str:
+    """The text of a JSON file. NaN and infinity, which JSON does not have, raise ValueError."""
+    return json.dumps(content, indent=2, allow_nan=False) + "\n"
+
+
 def write_json(path: str | os.PathLike, content: Mapping[str, Any]) -> None:
-    """Writes a JSON file, completely or not at all. NaN and infinity, which JSON does not have, raise ValueError."""
-    write_text(path, json.dumps(content, indent=2, allow_nan=False) + "\n")
+    """Writes a JSON file, completely or not at all."""
+    write_text(path, to_json(content))
 
 
 def read_json(path: str | os.PathLike, remedy: str) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """The report of a run: summary.json, tables.csv and index.html, a page that needs no other file."""
 
+import contextlib
 import dataclasses
 import json
 import math
@@ -12,7 +13,7 @@ import jinja2
 import pandas as pd
 
 from lrdnn_base.errors import InputError
-from lrdnn_base.files import write_json, write_text
+from lrdnn_base.files import replacing, to_json
 from lrdnn_tf.config import ModelConfig
 from lrdnn_tf.data.dataset import Dataset
 from lrdnn_tf.data.split import Split
@@ -70,7 +71,8 @@ def summarize(
 def write_report(report_dir: str | os.PathLike, page: str, table: pd.DataFrame, summary: dict) -> pathlib.Path:
     """Writes the results of `render_page`, `long_table` and `summarize` as the files of a report.
 
-    summary.json comes last, so that a folder that has one holds a complete report.
+    All of them are written before the first one replaces its predecessor, and summary.json is replaced last, so that a
+    folder that has one holds a complete report.
 
     Returns:
         The path of index.html.
@@ -79,12 +81,13 @@ def write_report(report_dir: str | os.PathLike, page: str, table: pd.DataFrame, 
         InputError: The folder cannot be written.
     """
     folder = pathlib.Path(report_dir)
+    contents = {SUMMARY: to_json(summary), TABLES: table.to_csv(index=False), PAGE: page}
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / SUMMARY).unlink(missing_ok=True)
-        write_text(folder / PAGE, page)
-        write_text(folder / TABLES, table.to_csv(index=False))
-        write_json(folder / SUMMARY, summary)
+        with contextlib.ExitStack() as replacements:  # which take place in reverse order
+            for name, content in contents.items():
+                replacements.enter_context(replacing(folder / name)).write_text(content, encoding="utf-8")
+            (folder / SUMMARY).unlink(missing_ok=True)
     except OSError as error:
         raise InputError(f"{folder}: cannot write the report ({error.strerror}); try another --report_dir") from error
     return folder / PAGE

@@ -292,6 +292,23 @@ def test_a_failed_write_leaves_no_summary(evaluated, written, tmp_path, monkeypa
     assert not (folder / "summary.json").exists()
 
 
+def test_a_full_disk_leaves_the_previous_report(evaluated, written, tmp_path, monkeypatch):
+    folder = tmp_path / "report"
+    shutil.copytree(evaluated[1], folder)
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    write_text = pathlib.Path.write_text
+
+    def full(path, *arguments, **options):
+        if path.name.endswith(report.PAGE):
+            raise OSError(28, "No space left on device")
+        return write_text(path, *arguments, **options)
+
+    monkeypatch.setattr(pathlib.Path, "write_text", full)
+    with pytest.raises(InputError, match="No space left on device"):
+        report.write_report(folder, "page", report.long_table(written[0]), evaluated[0])
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
 def test_html_in_names_is_shown_as_text(evaluated, written):
     summary = evaluated[0] | {"command": "<script>alert(1)</script>"}
     assert "<script" not in report.render_page(*written, summary)
