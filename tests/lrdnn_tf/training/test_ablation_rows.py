@@ -33,8 +33,8 @@ ROWS = {
 
 
 def train(phase, dataset, run_dir, start_from, options, training=TWO_STEPS):
-    size = {"backbone": "small", "height": 64, "width": 32} if phase == "identity" else {"bilinear_dim": 64}
-    config = phase_config(phase, dataset, start_from, True, size | options)
+    sizes = {"identity": {"backbone": "small", "height": 64, "width": 32}, "fusion": {"bilinear_dim": 64}}
+    config = phase_config(phase, dataset, start_from, True, sizes.get(phase, {}) | options)
     return train_phase(phase, dataset, run_dir, config, training, Runtime(checkpoint_seconds=0), start_from=start_from)
 
 
