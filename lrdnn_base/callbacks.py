@@ -13,7 +13,7 @@ import tf_keras as keras
 from tqdm import tqdm
 
 from lrdnn_base.errors import InputError, Stopped
-from lrdnn_base.files import replacing
+from lrdnn_base.files import write_text
 
 _CHECKPOINTS_KEPT = 3
 _SECONDS_WITHIN_EPOCH = 600  # between two checkpoints; an epoch of COCO takes hours
@@ -185,21 +185,20 @@ class Progress(keras.callbacks.Callback):
         self.bar.close()
 
 
-class MetricsTable(keras.callbacks.Callback):
-    """A line per epoch in a CSV file; lines of epochs that are repeated after a resume are replaced."""
+class EpochTable:
+    """A CSV file with a line per epoch; lines of epochs that are repeated after a resume are replaced."""
 
-    def __init__(self, path: pathlib.Path, first_epoch: int):
-        super().__init__()
+    def __init__(self, path: pathlib.Path):
         self.path = path
-        self.lines = []
-        if path.is_file() and path.stat().st_size:
-            table = pd.read_csv(path)
-            self.lines = table[table["epoch"] <= first_epoch].to_dict("records")
+        self.lines = pd.read_csv(path).to_dict("records") if path.is_file() and path.stat().st_size else []
 
-    def on_epoch_end(self, epoch, logs=None):
-        self.lines.append({"epoch": epoch + 1} | logs)
-        with replacing(self.path) as temporary:
-            pd.DataFrame(self.lines).to_csv(temporary, index=False)
+    def before(self, epoch: int) -> list[dict[str, float]]:
+        """The lines of earlier epochs; epochs count from 1."""
+        return [line for line in self.lines if line["epoch"] < epoch]
+
+    def add(self, epoch: int, values: Mapping[str, float]) -> None:
+        self.lines = [*self.before(epoch), {"epoch": epoch, **values}]
+        write_text(self.path, pd.DataFrame(self.lines).to_csv(index=False))
 
 
 class StopOnNonFinite(keras.callbacks.Callback):

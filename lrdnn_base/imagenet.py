@@ -58,7 +58,7 @@ def _fetched(application: Callable[..., keras.Model]) -> keras.Model:
     except Exception as error:  # Keras raises a bare Exception when a download fails
         reason = str(error).split("\n")[0]
         raise InputError(
-            f"ImageNet weights of {application.__name__} could not be fetched ({reason}): "
+            f"ImageNet weights of {application.__name__} cannot be fetched ({reason}): "
             "give their file with --imagenet_weights=PATH, or train from scratch with --imagenet_weights=none"
         ) from error
 

@@ -17,7 +17,7 @@ import tf_keras as keras
 
 from lrdnn_base.callbacks import (
     Checkpoints,
-    MetricsTable,
+    EpochTable,
     Progress,
     RunningValues,
     StopOnNonFinite,
@@ -111,11 +111,13 @@ def fit(
     if runtime.is_chief:
         note_start(folder, done)
 
+    metrics = EpochTable(folder / "metrics.csv")
+
     def watchers(epoch: int, step: int) -> list[keras.callbacks.Callback]:
         return [
             RunningValues(),
             Progress(name, epochs, steps, batch_size, epoch, step, shown),
-            MetricsTable(folder / "metrics.csv", epoch),
+            keras.callbacks.LambdaCallback(on_epoch_end=lambda done, logs: metrics.add(done + 1, logs)),
             keras.callbacks.TensorBoard(
                 folder / "tensorboard", write_graph=False, profile_batch=runtime.profile_steps or 0
             ),

@@ -19,6 +19,7 @@ def main() -> None:
     pretrain(dataset, args.run_dir, config, runtime)
     if not runtime.is_chief:
         return
+    # The network that pretrain returns cannot be run by the chief alone after a training with several workers.
     network = load_pose_network(pathlib.Path(args.run_dir) / "pose", config.height, config.width)
     report_run(network, dataset, args.run_dir, config, args.eval_split, args.eval_flip)
 

@@ -63,45 +63,32 @@ class PoseScores:
 
 
 def evaluate(
-    network: keras.Model,
-    dataset: PoseDataset,
-    split: str,
-    height: int,
-    width: int,
-    batch_size: int = 16,
-    flip: bool = False,
+    network: keras.Model, dataset: PoseDataset, split: str, batch_size: int = 16, flip: bool = False
 ) -> PoseScores:
     """Finds the keypoints of all labelled people of a split and scores them.
 
     Args:
-        network: Network returned by build_pose_network, for input of height x width.
+        network: Network returned by build_pose_network; its input size is the size of the crops, as in training.
         dataset: Dataset returned by read_pose_dataset.
         split: Name of one of its splits.
-        height, width: Size of the crops in pixels, as in training.
         batch_size: People per step.
         flip: Whether maps are averaged with those of the mirrored image.
 
     Raises:
         InputError: The split has no people with a labelled keypoint.
     """
-    people = find_people(network, dataset, split, height, width, batch_size, flip)
+    people = find_people(network, dataset, split, batch_size, flip)
     table = keypoint_table(people.keypoints, people.found)
     return PoseScores(oks_ap(people), overall_pck(table), table)
 
 
 def find_people(
-    network: keras.Model,
-    dataset: PoseDataset,
-    split: str,
-    height: int,
-    width: int,
-    batch_size: int = 16,
-    flip: bool = False,
+    network: keras.Model, dataset: PoseDataset, split: str, batch_size: int = 16, flip: bool = False
 ) -> People:
     """Finds the keypoints of all labelled people of a split; the arguments are those of evaluate."""
     batches = []
     total = -(-dataset.splits[split]["people"] // batch_size)
-    crops = evaluation_people(dataset, split, height, width, batch_size)
+    crops = evaluation_people(dataset, split, *network.input_shape[1:3], batch_size)
     for batch in tqdm(crops, total=total, desc="keypoints", disable=None):
         confidence, affinity = (maps.numpy() for maps in final_maps(network, batch["image"], flip))
         batch = {name: value.numpy() for name, value in batch.items() if name != "image"}

@@ -5,6 +5,7 @@ import numpy as np
 
 from pose_pretrain.skeleton import KEYPOINTS, LIMBS
 
+_PANEL_HEIGHT = 256  # least, in pixels
 # The person's left side is blue, the right side red, the middle green.
 _COLOURS = {"left": (70, 130, 255), "right": (255, 80, 70), "middle": (80, 220, 90)}
 
@@ -38,8 +39,12 @@ def draw_confidence(image: np.ndarray, confidence: np.ndarray) -> np.ndarray:
         image: uint8 [height, width, 3].
         confidence: float [h, w, 19]; the background is not shown.
     """
-    strongest = np.clip(confidence[..., : len(KEYPOINTS)].max(axis=-1), 0, 1)
-    heat = cv2.applyColorMap(np.uint8(255 * _enlarged(strongest, image)), cv2.COLORMAP_JET)
+    return draw_heat(image, np.clip(confidence[..., : len(KEYPOINTS)].max(axis=-1), 0, 1))
+
+
+def draw_heat(image: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Overlays values [h, w] from blue (0) to red (1) on an image, uint8 [height, width, 3]."""
+    heat = cv2.applyColorMap(np.uint8(255 * _enlarged(values, image)), cv2.COLORMAP_JET)
     return _blend(image, heat[..., ::-1], 0.5)
 
 
@@ -68,11 +73,17 @@ def draw_panel(image: np.ndarray, confidence: np.ndarray, affinity: np.ndarray, 
         confidence, affinity: float [h, w, 19] and [h, w, 38], the maps of that image.
         keypoints: float [18, 3]: x, y in pixels of that image, and a score.
     """
-    factor = -(-256 // image.shape[0])
-    large = cv2.resize(np.clip(image, 0, 255).astype(np.uint8), None, fx=factor, fy=factor)
+    large = enlarge(image)
+    factor = large.shape[0] // image.shape[0]
     enlarged = np.concatenate([factor * (keypoints[:, :2] + 0.5) - 0.5, keypoints[:, 2:]], axis=1)
     drawn = (large, draw_confidence(large, confidence), draw_affinity(large, affinity), draw_pose(large, enlarged))
     return np.concatenate(drawn, axis=1)
+
+
+def enlarge(image: np.ndarray) -> np.ndarray:
+    """Enlarges an image, 0..255, to at least 256 pixels of height, by a whole factor: uint8 [height, width, 3]."""
+    factor = -(-_PANEL_HEIGHT // image.shape[0])
+    return cv2.resize(np.clip(image, 0, 255).astype(np.uint8), None, fx=factor, fy=factor)
 
 
 def _enlarged(values: np.ndarray, image: np.ndarray) -> np.ndarray:

@@ -8,6 +8,7 @@ runs/NAME/pose/tensorboard/         the same as curves, with overlays
 """
 
 import dataclasses
+import functools
 import os
 import pathlib
 
@@ -114,24 +115,20 @@ def _fit(dataset: PoseDataset, pose_dir: pathlib.Path, config: PoseConfig, runti
         jit_compile=runtime.jit_compile,
     )
 
-    def batches(epoch: int, step: int, part: tuple[int, int]) -> tf.data.Dataset:
-        return training_batches(
-            dataset,
-            config.height,
-            config.width,
-            config.batch_size,
-            config.seed,
-            epoch,
-            step,
-            part,
-            config.sigma,
-            config.limb_width,
-            config.rotation,
-        ).map(_for_fit, tf.data.AUTOTUNE)
-
+    batches = functools.partial(
+        training_batches,
+        dataset,
+        config.height,
+        config.width,
+        config.batch_size,
+        config.seed,
+        sigma=config.sigma,
+        limb_width=config.limb_width,
+        rotation=config.rotation,
+    )
     fit(
         model,
-        batches,
+        lambda *position: batches(*position).map(_for_fit, tf.data.AUTOTUNE),
         "pose",
         pose_dir,
         epochs=config.epochs,
@@ -157,7 +154,7 @@ def report_run(
     The arguments are those of `pretrain` and `evaluate`.
     """
     pose_dir = pathlib.Path(run_dir) / "pose"
-    scores = evaluate(network, dataset, split, config.height, config.width, config.batch_size, flip)
+    scores = evaluate(network, dataset, split, config.batch_size, flip)
     print(report(scores))
     scores.table.to_csv(pose_dir / "keypoints.csv")
     write_json(pose_dir / "scores.json", {"split": split, "flip": flip, "pck": scores.pck, **scores.oks})

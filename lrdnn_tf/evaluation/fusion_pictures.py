@@ -19,11 +19,10 @@ from lrdnn_tf.model.channel_weights import ChannelWeights, by_name
 from lrdnn_tf.model.lrdnn import POSE_BRANCH
 from pose_pretrain.decode import find_keypoints
 from pose_pretrain.evaluate import final_maps
-from pose_pretrain.pictures import draw_panel
+from pose_pretrain.pictures import draw_heat, draw_panel, enlarge
 
 POSE_CAPTIONS = ("image", "confidence maps", "affinity maps", "keypoints")
 RESPONSE_CAPTIONS = ("image", "main branch", "fused")
-_PANEL_HEIGHT = 256
 _WEIGHED_IMAGES = 128  # for mean channel weights, which differ little between images
 UP, DOWN = "#0f766e", "#d97706"  # colours of weights above and below that of an untrained block
 _INK, _MUTED, _GRID = "#1f2933", "#5b6776", "#e3e7ec"
@@ -110,7 +109,7 @@ def responses(model: keras.Model, images: np.ndarray) -> tuple[np.ndarray, np.nd
 def response_panels(model: keras.Model, images: np.ndarray) -> list[np.ndarray]:
     """Image, response of the main branch and fused response side by side, for each image: uint8 RGB [h, w, 3]."""
     return [
-        np.concatenate([_enlarged(image), *(_heat(image, response) for response in pair)], axis=1)
+        np.concatenate([enlarge(image), *(_heat(image, response) for response in pair)], axis=1)
         for image, *pair in zip(images, *responses(model, images), strict=True)
     ]
 
@@ -165,16 +164,9 @@ def channel_weight_chart(weights: pd.DataFrame) -> np.ndarray:
     return np.ascontiguousarray(np.asarray(canvas.buffer_rgba())[..., :3])
 
 
-def _enlarged(image: np.ndarray) -> np.ndarray:
-    factor = -(-_PANEL_HEIGHT // image.shape[0])
-    return cv2.resize(np.clip(image, 0, 255).astype(np.uint8), None, fx=factor, fy=factor)
-
-
 def _heat(image: np.ndarray, response: np.ndarray) -> np.ndarray:
     """The response, from its smallest value (blue) to its largest (red), half transparent over the grey image."""
-    large = _enlarged(image)
+    large = enlarge(image)
     grey = cv2.cvtColor(cv2.cvtColor(large, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
     share = (response - response.min()) / max(float(np.ptp(response)), 1e-12)
-    smooth = cv2.resize(share.astype(np.float32), large.shape[1::-1], interpolation=cv2.INTER_LINEAR)
-    colours = cv2.applyColorMap(np.uint8(255 * smooth), cv2.COLORMAP_JET)[..., ::-1]
-    return cv2.addWeighted(grey, 0.5, np.ascontiguousarray(colours), 0.5, 0)
+    return draw_heat(grey, share)

@@ -4,12 +4,11 @@ import pathlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import pandas as pd
 import tensorflow as tf
 import tf_keras as keras
 from tensorboard.plugins.hparams import api as hparams
 
-from lrdnn_base.files import replacing
+from lrdnn_base.callbacks import EpochTable
 from lrdnn_base.run_folder import save_weights
 from lrdnn_tf.model.channel_weights import ChannelWeights, by_name
 
@@ -36,42 +35,20 @@ class Retrieval(keras.callbacks.Callback):
     ):
         super().__init__()
         self.scored, self.score, self.every, self.folder = model, score, every, folder
-        self.table = folder / RETRIEVAL_FILE
-        self.lines = pd.read_csv(self.table).to_dict("records") if self.table.is_file() else []
+        self.table = EpochTable(folder / RETRIEVAL_FILE)
         self.writer = tf.summary.create_file_writer(str(folder / "tensorboard" / "retrieval"))
 
     def on_epoch_end(self, epoch, logs=None):
         if (epoch + 1) % self.every:
             return
         scores = self.score(self.scored)
-        earlier = [line for line in self.lines if line["epoch"] <= epoch]
-        self.lines = [*earlier, {"epoch": epoch + 1, **scores}]
-        if all(scores["mAP"] > line["mAP"] for line in earlier):
+        if all(scores["mAP"] > line["mAP"] for line in self.table.before(epoch + 1)):
             save_weights(self.scored, self.folder / BEST_WEIGHTS_FILE)
-        with replacing(self.table) as temporary:
-            pd.DataFrame(self.lines).to_csv(temporary, index=False)
+        self.table.add(epoch + 1, scores)
         with self.writer.as_default(step=epoch + 1):
             for name, value in scores.items():
                 tf.summary.scalar(name, value)
         print(f"epoch {epoch + 1}: " + ", ".join(f"{name} {value:.1%}" for name, value in scores.items()))
-
-
-class TrainingImages(keras.callbacks.Callback):
-    """The first training images in TensorBoard, as the network gets them.
-
-    Args:
-        images: float32 [B, height, width, 3], RGB 0..255.
-        folder: The folder of the phase.
-    """
-
-    def __init__(self, images: tf.Tensor, folder: pathlib.Path):
-        super().__init__()
-        self.images = tf.cast(images[:_IMAGES_SHOWN], tf.uint8)
-        self.writer = tf.summary.create_file_writer(str(folder / "tensorboard" / "images"))
-
-    def on_train_begin(self, logs=None):
-        with self.writer.as_default():
-            tf.summary.image("training images", self.images, step=0, max_outputs=_IMAGES_SHOWN)
 
 
 class ChannelWeightsLog(keras.callbacks.Callback):
@@ -80,19 +57,17 @@ class ChannelWeightsLog(keras.callbacks.Callback):
     Each keypoint and each limb gets a curve: its mean weight over the same images.
 
     Args:
-        folder: The folder of the event file.
+        model: Model returned by `lrdnn_tf.model.lrdnn.build_model`, with channel parsing.
+        folder: The folder of the phase.
         pose_maps: The field of the model's config.
         images: float32 [B, height, width, 3], RGB 0..255.
     """
 
-    def __init__(self, folder: pathlib.Path, pose_maps: str, images: tf.Tensor):
+    def __init__(self, model: keras.Model, folder: pathlib.Path, pose_maps: str, images: tf.Tensor):
         super().__init__()
-        self.writer = tf.summary.create_file_writer(str(folder))
-        self.pose_maps = pose_maps
+        self.writer = tf.summary.create_file_writer(str(folder / "tensorboard" / "channels"))
+        self.weights = ChannelWeights(model, pose_maps)
         self.images = images
-
-    def on_train_begin(self, logs=None):
-        self.weights = ChannelWeights(self.model, self.pose_maps)
 
     def on_epoch_end(self, epoch, logs=None):
         weights = by_name(self.weights(self.images))
@@ -100,6 +75,12 @@ class ChannelWeightsLog(keras.callbacks.Callback):
             for (kind, name), weight in weights.items():
                 tf.summary.scalar(f"channel_weights_{kind}/{name.replace(' ', '_')}", weight)
         self.writer.flush()
+
+
+def write_training_images(folder: pathlib.Path, images: tf.Tensor) -> None:
+    """Shows the first training images, float32 [B, height, width, 3], 0..255, in TensorBoard."""
+    with tf.summary.create_file_writer(str(folder / "tensorboard" / "images")).as_default(step=0):
+        tf.summary.image("training images", tf.cast(images, tf.uint8), max_outputs=_IMAGES_SHOWN)
 
 
 def write_hyperparameters(folder: pathlib.Path, name: str, config: Mapping[str, Any]) -> None:

@@ -24,7 +24,7 @@ from lrdnn_tf.data.dataset import Dataset, training_images_hash
 from lrdnn_tf.data.split import Split, read_split
 from lrdnn_tf.model.lrdnn import EMBEDDING, IDENTITY, POSE_BRANCH, build_model
 from lrdnn_tf.training.losses import KnownAccuracy, known_cross_entropy, loss_weights, triplet_loss
-from lrdnn_tf.training.monitoring import ChannelWeightsLog, Retrieval, TrainingImages, write_hyperparameters
+from lrdnn_tf.training.monitoring import ChannelWeightsLog, Retrieval, write_hyperparameters, write_training_images
 from lrdnn_tf.training.start_weights import load_start_weights
 
 _SHOWN = {"loss": "{:.3f}", "identity_accuracy": "{:.1%}"}
@@ -76,7 +76,7 @@ def train_phase(
     if weights.is_file():
         print(f"{phase}: already trained, {weights}")
         return weights
-    batches = functools.partial(_batches, read_split(dataset, "train"), model_config, training)
+    batches = _batches(read_split(dataset, "train"), model_config, training)
     with runtime.strategy.scope():
         model = _start_model(phase, model_config, training, runtime, start_from or run_dir, pose_dir)
         trained = TrainingModel(model.input, model.output, name=model.name)
@@ -86,8 +86,11 @@ def train_phase(
             folder.mkdir(parents=True, exist_ok=True)
             write_json(folder / CONFIG_FILE, config)
             write_hyperparameters(folder, str(folder), config["model"] | config["training"])
-            images, _ = next(iter(batches(0, 0, (0, 1))))
-            callbacks = _callbacks(model_config, folder, images, runtime)
+            images, _ = next(iter(batches()))
+            write_training_images(folder, images)
+            # Among several workers no one can run the model alone.
+            if model_config.pose_maps != "none" and model_config.channel_parse and not runtime.has_other_workers:
+                callbacks.append(ChannelWeightsLog(model, folder, model_config.pose_maps, images))
             if score:
                 callbacks.append(Retrieval(model, score, score_every, folder))
         fit(
@@ -139,27 +142,17 @@ def _resumable_fields(config: Mapping[str, Any]) -> dict[str, Any]:
     return config["model"] | config["training"] | dataset | start
 
 
-def _batches(
-    split: Split,
-    model_config: ModelConfig,
-    training: TrainingConfig,
-    epoch: int,
-    step: int,
-    part: tuple[int, int],
-    cache_images: bool = False,
-) -> tf.data.Dataset:
-    return training_batches(
+def _batches(split: Split, model_config: ModelConfig, training: TrainingConfig) -> Callable[..., tf.data.Dataset]:
+    """`training_batches` with the arguments that stay the same throughout a training."""
+    return functools.partial(
+        training_batches,
         split,
         model_config.height,
         model_config.width,
         training.batch_size,
         training.seed,
-        epoch,
-        step,
-        part,
         images_per_identity=training.images_per_identity,
         random_erasing=training.random_erasing,
-        cache_images=cache_images,
     )
 
 
@@ -180,17 +173,6 @@ def _start_model(
     if training.freeze_pose and model_config.pose_maps != "none":
         model.get_layer(POSE_BRANCH).trainable = False
     return model
-
-
-def _callbacks(
-    model_config: ModelConfig, folder: pathlib.Path, images: tf.Tensor, runtime: Runtime
-) -> list[keras.callbacks.Callback]:
-    """What TensorBoard shows beside the losses."""
-    callbacks = [TrainingImages(images, folder)]
-    # Among several workers no one can run the model alone.
-    if model_config.pose_maps != "none" and model_config.channel_parse and not runtime.has_other_workers:
-        callbacks.append(ChannelWeightsLog(folder / "tensorboard/channels", model_config.pose_maps, images))
-    return callbacks
 
 
 def compile_model(model: keras.Model, training: TrainingConfig, steps: int, jit_compile: bool) -> None:

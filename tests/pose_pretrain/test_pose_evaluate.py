@@ -119,7 +119,8 @@ def test_people_without_a_torso_are_excluded():
 
 def test_evaluate_gives_full_scores_for_the_true_maps(pose_dataset, monkeypatch):
     """Crops, decoding and scores agree on coordinates, from records to scores."""
-    found = find_people(build_pose_network(128, 128, 0.125), pose_dataset, "val", 128, 128)
+    network = build_pose_network(128, 128, 0.125)
+    found = find_people(network, pose_dataset, "val")
     truth = iter([found.keypoints])
 
     def true_maps(network, images, flip):
@@ -130,7 +131,7 @@ def test_evaluate_gives_full_scores_for_the_true_maps(pose_dataset, monkeypatch)
         return confidence_maps(people[:, None], 16, 16, 7.0), affinity_maps(people[:, None], 16, 16, 1.0)
 
     monkeypatch.setattr(pose_evaluate, "final_maps", true_maps)
-    scores = evaluate(None, pose_dataset, "val", 128, 128, batch_size=99)
+    scores = evaluate(network, pose_dataset, "val", batch_size=99)
     assert scores.oks["AP"] > 0.99
     assert scores.pck == pytest.approx(1)
     assert "PCK@0.2 1.000" in report(scores) and "nan" not in report(scores).lower()
@@ -150,4 +151,4 @@ def test_a_split_without_people_is_refused(tmp_path, make_dataset, make_example)
     rng = np.random.default_rng(8)
     dataset = make_dataset(tmp_path, {"val": [make_example(rng, 1, 40, 40, 0)]})
     with pytest.raises(InputError, match="no people with labelled keypoints"):
-        evaluate(build_pose_network(32, 32, 0.125), dataset, "val", 32, 32)
+        evaluate(build_pose_network(32, 32, 0.125), dataset, "val")

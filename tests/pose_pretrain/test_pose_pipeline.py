@@ -137,7 +137,7 @@ def test_degenerate_records_give_finite_batches(tmp_path, make_dataset):
 
 def test_degenerate_records_give_finite_scores(tmp_path, make_dataset):
     dataset = make_dataset(tmp_path, {"val": degenerate_examples()})
-    scores = evaluate(build_pose_network(32, 32, 0.125), dataset, "val", 32, 32, batch_size=4)
+    scores = evaluate(build_pose_network(32, 32, 0.125), dataset, "val", batch_size=4)
     assert np.isfinite([scores.pck, *scores.oks.values()]).all()
 
 
