@@ -37,7 +37,7 @@ def build_model(config: ModelConfig) -> keras.Model:
         embedding = _fuse(features, _pose_maps(images, config), config)
         # The bilinear vector has unit length, so its components are near 1 / sqrt(D), at which scale an untrained
         # classifier learns very slowly. Its input is scaled to components near 1, like the outputs of a BatchNorm.
-        classified = keras.layers.Rescaling(math.sqrt(config.bilinear_dim), name="unit_components", dtype="float32")(
+        classified = keras.layers.Rescaling(math.sqrt(embedding.shape[-1]), name="unit_components", dtype="float32")(
             embedding
         )
     tasks = (AttributeTask(IDENTITY, ("",) * config.identities), *config.attributes)
