@@ -19,8 +19,7 @@ import tensorflow as tf
 from data_prep.market1501 import TASKS as MARKET1501
 from experiments.benchmarks.compare import compare, run_from_flags
 from experiments.benchmarks.conversion import make_crops
-from experiments.benchmarks.loopback_server import LoopbackServer
-from experiments.benchmarks.server_config import read_batching
+from experiments.benchmarks.loopback_server import LoopbackServer, read_batching
 from experiments.measure import peak_mb, timed
 from lrdnn_base.options import option
 from lrdnn_tf.config import ModelConfig
