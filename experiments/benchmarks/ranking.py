@@ -7,20 +7,14 @@ from functools import partial
 import numpy as np
 
 from experiments.benchmarks import descriptors
-from experiments.benchmarks.compare import compare, run_from_flags
-from experiments.benchmarks.descriptors import DescriptorOptions, Descriptors, make_descriptors, prepare
-from lrdnn_base.options import option
+from experiments.benchmarks.compare import compare, run_as_command
+from experiments.benchmarks.descriptors import MARKET1501, Descriptors, Sizes, make_descriptors, prepare
 from lrdnn_tf.evaluation.ranking import CMC_RANKS
 
 
-@dataclasses.dataclass(frozen=True)
-class Options(DescriptorOptions):
-    repeats: int = option(5, "Timed calls of each, whose median counts.", at_least=1)
-
-
-def prepare_argsort(options: Options, metrics: bool) -> Callable[[], tuple[np.ndarray, float] | None]:
+def prepare_argsort(sizes: Sizes, metrics: bool) -> Callable[[], tuple[np.ndarray, float] | None]:
     """The reference, without and with the metrics."""
-    data = make_descriptors(options)
+    data = make_descriptors(sizes)
     query, gallery = descriptors.normalized(data)
     distances = 1 - query @ gallery.T
 
@@ -43,23 +37,23 @@ def sorted_metrics(order: np.ndarray, data: Descriptors) -> tuple[np.ndarray, fl
     return np.mean(cmc, axis=0), float(np.mean(average_precisions))
 
 
-def run_benchmark(options: Options) -> dict:
+def run_benchmark(sizes: Sizes = MARKET1501, repeats: int = 5) -> dict:
     """Compares the time, the memory and the metrics."""
     comparison = compare(
         "ranking",
-        partial(prepare, descriptors.rank, options),
-        partial(prepare_argsort, options, metrics=False),
-        {"reference_with_metrics": partial(prepare_argsort, options, metrics=True)},
-        repeats=options.repeats,
+        partial(prepare, descriptors.rank, sizes),
+        partial(prepare_argsort, sizes, metrics=False),
+        {"reference_with_metrics": partial(prepare_argsort, sizes, metrics=True)},
+        repeats=repeats,
         own_processes=True,
     )
     ours, (cmc, mean_ap) = (comparison.results[variant] for variant in ("ours", "reference_with_metrics"))
     return comparison.report(
-        options,
+        **dataclasses.asdict(sizes),
         mAP=ours.mean_ap,
         largest_difference=max(float(np.abs(ours.cmc - cmc).max()), abs(ours.mean_ap - mean_ap)),
     )
 
 
 if __name__ == "__main__":
-    run_from_flags(run_benchmark, Options)
+    run_as_command(run_benchmark)
