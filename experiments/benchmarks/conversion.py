@@ -5,7 +5,6 @@ import pathlib
 import tempfile
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 import cv2
 import numpy as np
@@ -20,6 +19,7 @@ from lrdnn_tf.data.dataset import Dataset, read_dataset
 # Market-1501's own split of its 36,036 files.
 SHARES = {"train": 0.36, "query": 0.09, "gallery": 0.55}
 _DISTINCT = 500  # JPEGs; the files repeat them
+_convert = partial(market1501.convert, name="generated")
 
 
 def make_crops(count: int) -> list[bytes]:
@@ -40,15 +40,10 @@ def make_raw_folder(folder: pathlib.Path, images: int) -> None:
             (folder / FOLDERS[split] / name).write_bytes(crops[number % len(crops)])
 
 
-def convert(raw_dir: pathlib.Path, out_dir: pathlib.Path) -> dict[str, Any]:
-    """Converts such a raw dataset; returns the counts of each split, as dataset.json holds them."""
-    return market1501.convert(raw_dir, out_dir, name="generated")
-
-
 def make_dataset(folder: pathlib.Path, images: int) -> Dataset:
     """A converted dataset with this many images in all splits together."""
     make_raw_folder(folder / "raw", images)
-    convert(folder / "raw", folder / "converted")
+    _convert(folder / "raw", folder / "converted")
     return read_dataset(folder / "converted")
 
 
@@ -73,7 +68,7 @@ def run_benchmark(images: int = 36000, repeats: int = 3) -> dict:
         def prepare(method: Callable) -> Callable:
             return lambda: method(raw_dir, next(out_dirs))
 
-        comparison = compare("conversion", partial(prepare, convert), partial(prepare, plain_loop), repeats=repeats)
+        comparison = compare("conversion", partial(prepare, _convert), partial(prepare, plain_loop), repeats=repeats)
     splits = comparison.results["ours"].values()
     return comparison.report(images=sum(split["examples"] for split in splits))
 

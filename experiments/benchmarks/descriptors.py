@@ -4,7 +4,7 @@ Imports no TensorFlow, whose memory would count in the processes that are measur
 """
 
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -42,19 +42,12 @@ MARKET1501 = Sizes()
 
 
 class Descriptors(NamedTuple):
-    """float32 [queries, D] and [images, D] descriptors; integer identities and cameras of both."""
+    """float32 [queries, D] and [images, D] descriptors, and the labels of both."""
 
     query: np.ndarray
     gallery: np.ndarray
-    query_ids: np.ndarray
-    gallery_ids: np.ndarray
-    query_cameras: np.ndarray
-    gallery_cameras: np.ndarray
-
-    @property
-    def labels(self) -> tuple[Labels, Labels]:
-        """The labels of queries and gallery as the functions of lrdnn_tf.evaluation take them."""
-        return Labels(self.query_ids, self.query_cameras), Labels(self.gallery_ids, self.gallery_cameras)
+    query_labels: Labels
+    gallery_labels: Labels
 
 
 def make_descriptors(sizes: Sizes) -> Descriptors:
@@ -70,33 +63,18 @@ def make_descriptors(sizes: Sizes) -> Descriptors:
     gallery_ids = rng.integers(1, sizes.identities + 1, sizes.gallery)
     gallery_ids[rng.random(sizes.gallery) < _DISTRACTORS] = DISTRACTOR
     query, gallery = images(query_ids), images(gallery_ids)
-    cameras = (rng.integers(1, _CAMERAS + 1, count) for count in (sizes.queries, sizes.gallery))
-    return Descriptors(query, gallery, query_ids, gallery_ids, *cameras)
+    labels = [Labels(ids, rng.integers(1, _CAMERAS + 1, len(ids))) for ids in (query_ids, gallery_ids)]
+    return Descriptors(query, gallery, *labels)
 
 
 def rank(data: Descriptors) -> ranking.Ranking:
     """Ranking by cosine distance."""
-    return ranking.rank(data.query, data.gallery, *data.labels)
-
-
-def rank_distances(blocks: Iterable[np.ndarray], data: Descriptors) -> ranking.Ranking:
-    """Ranking by given distances, float32 [some queries, images] at a time."""
-    return ranking.rank_distances(blocks, *data.labels)
-
-
-def rerank(data: Descriptors) -> Iterator[np.ndarray]:
-    """k-reciprocal distances, float32 [some queries, images] at a time."""
-    return reranking.rerank(data.query, data.gallery)
+    return ranking.rank(*data)
 
 
 def rank_reranked(data: Descriptors) -> ranking.Ranking:
     """Ranking by k-reciprocal distances."""
-    return rank_distances(rerank(data), data)
-
-
-def normalized(data: Descriptors) -> tuple[np.ndarray, np.ndarray]:
-    """The descriptors of query and gallery, L2-normalized."""
-    return ranking.normalize(data.query), ranking.normalize(data.gallery)
+    return ranking.rank_distances(reranking.rerank(data.query, data.gallery), data.query_labels, data.gallery_labels)
 
 
 def prepare(method: Callable[[Descriptors], Any], sizes: Sizes) -> Callable[[], Any]:

@@ -9,14 +9,13 @@ import numpy as np
 from experiments.benchmarks import descriptors
 from experiments.benchmarks.compare import compare, run_as_command
 from experiments.benchmarks.descriptors import MARKET1501, Descriptors, Sizes, make_descriptors, prepare
-from lrdnn_tf.evaluation.ranking import CMC_RANKS
+from lrdnn_tf.evaluation.ranking import CMC_RANKS, normalize
 
 
 def prepare_argsort(sizes: Sizes, metrics: bool) -> Callable[[], tuple[np.ndarray, float] | None]:
     """The reference, without and with the metrics."""
     data = make_descriptors(sizes)
-    query, gallery = descriptors.normalized(data)
-    distances = 1 - query @ gallery.T
+    distances = 1 - normalize(data.query) @ normalize(data.gallery).T
 
     def sort() -> tuple[np.ndarray, float] | None:
         order = np.argsort(distances, axis=1)
@@ -28,9 +27,10 @@ def prepare_argsort(sizes: Sizes, metrics: bool) -> Callable[[], tuple[np.ndarra
 def sorted_metrics(order: np.ndarray, data: Descriptors) -> tuple[np.ndarray, float]:
     """CMC up to CMC_RANKS, and mAP, computed query by query from a sorted gallery."""
     cmc, average_precisions = [], []
-    for row, identity, camera in zip(order, data.query_ids, data.query_cameras, strict=True):
-        right = data.gallery_ids[row] == identity
-        hits = right[~(right & (data.gallery_cameras[row] == camera))]
+    queries, gallery = data.query_labels, data.gallery_labels
+    for row, identity, camera in zip(order, queries.identities, queries.cameras, strict=True):
+        right = gallery.identities[row] == identity
+        hits = right[~(right & (gallery.cameras[row] == camera))]
         if hits.any():
             cmc.append(np.minimum(np.cumsum(hits[:CMC_RANKS]), 1))
             average_precisions.append((np.cumsum(hits) / np.arange(1, len(hits) + 1))[hits].mean())

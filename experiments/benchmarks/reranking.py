@@ -5,14 +5,15 @@ from functools import partial
 
 import numpy as np
 
-from experiments.benchmarks import descriptors
 from experiments.benchmarks.compare import compare, run_as_command
-from experiments.benchmarks.descriptors import MARKET1501, Descriptors, Sizes, make_descriptors, prepare
+from experiments.benchmarks.descriptors import MARKET1501, Descriptors, Sizes, make_descriptors, prepare, rank
+from lrdnn_tf.evaluation.ranking import normalized_stack, rank_distances
+from lrdnn_tf.evaluation.reranking import rerank
 
 
 def dense_rerank(data: Descriptors, k1: int = 20, k2: int = 6, lambda_value: float = 0.3) -> np.ndarray:
     """The reference: section 3 of Zhong et al. (CVPR 2017), on [images, images] matrices of queries and gallery."""
-    images = np.concatenate(descriptors.normalized(data))
+    images = normalized_stack(data.query, data.gallery)
     queries = len(data.query)
     distances = np.maximum(2 - 2 * images @ images.T, 0)
     np.fill_diagonal(distances, 0)
@@ -55,7 +56,7 @@ def sparse_rerank(data: Descriptors) -> np.ndarray:
     """Our implementation, its blocks copied into one matrix, which can be compared."""
     distances = np.empty((len(data.query), len(data.gallery)), np.float32)
     start = 0
-    for block in descriptors.rerank(data):
+    for block in rerank(data.query, data.gallery):
         distances[start : start + len(block)] = block
         start += len(block)
     return distances
@@ -73,12 +74,13 @@ def run_benchmark(sizes: Sizes = MARKET1501, repeats: int = 3) -> dict:
     )
     data = make_descriptors(sizes)
     ours, reference = (comparison.results[variant] for variant in ("ours", "reference"))
+    labels = (data.query_labels, data.gallery_labels)
     difference = np.abs(ours - reference)
     return comparison.report(
         **dataclasses.asdict(sizes),
-        mAP_plain=descriptors.rank(data).mean_ap,
-        mAP=descriptors.rank_distances([ours], data).mean_ap,
-        mAP_reference=descriptors.rank_distances([reference], data).mean_ap,
+        mAP_plain=rank(data).mean_ap,
+        mAP=rank_distances([ours], *labels).mean_ap,
+        mAP_reference=rank_distances([reference], *labels).mean_ap,
         largest_difference=float(difference.max()),
         **{"share_above_1e-5": float((difference > 1e-5).mean())},
     )
