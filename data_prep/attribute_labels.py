@@ -8,6 +8,7 @@ identity, counted from 1, and `image_index`, the identities as strings. The orde
 import os
 import pathlib
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import scipy.io
@@ -47,18 +48,16 @@ def read_attribute_labels(
         where = f"{path}: {struct}.{split}"
         table = _field(root, split, f"{path}: {struct}")
         identities = _identities(table, where)
-        columns = [_task_column(table, fields[task.name], len(task.classes), where) for task in tasks]
-        if wrong := [len(column) for column in columns if len(column) != len(identities)]:
-            raise InputError(f"{where}: a field has {wrong[0]} values for {len(identities)} identities")
+        columns = [_task_column(table, fields[task.name], len(task.classes), len(identities), where) for task in tasks]
         labels[split] = dict(zip(identities, zip(*(column.tolist() for column in columns), strict=True), strict=True))
     return labels
 
 
-def _read_struct(path: pathlib.Path, name: str) -> np.ndarray:
+def _read_struct(path: pathlib.Path, name: str) -> Any:
     if not path.is_file():
         raise InputError(f"{path}: no such file; --attributes names the published label file")
     try:
-        content = scipy.io.loadmat(path)
+        content = scipy.io.loadmat(path, simplify_cells=True)
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or error})") from error
     except Exception as error:  # loadmat raises all kinds of exceptions for a file of another format
@@ -69,36 +68,34 @@ def _read_struct(path: pathlib.Path, name: str) -> np.ndarray:
     return content[name]
 
 
-def _field(struct: np.ndarray, name: str, where: str) -> np.ndarray:
-    if struct.dtype.names is None or struct.size != 1 or name not in struct.dtype.names:
+def _field(struct: Any, name: str, where: str) -> Any:
+    if not isinstance(struct, dict) or name not in struct:
         raise InputError(f"{where}: the field {name!r} is missing")
-    return struct[name].item()
+    return struct[name]
 
 
-def _identities(table: np.ndarray, where: str) -> list[int]:
-    cells = _field(table, "image_index", where).ravel()
+def _identities(table: Any, where: str) -> list[int]:
     try:
-        identities = [int(np.asarray(cell).item()) for cell in cells]
-    except ValueError as error:
+        identities = [int(name) for name in np.atleast_1d(_field(table, "image_index", where))]
+    except (TypeError, ValueError) as error:
         raise InputError(f"{where}.image_index: not a list of identities ({error})") from error
     if len(set(identities)) != len(identities):
         raise InputError(f"{where}.image_index: an identity occurs twice")
     return identities
 
 
-def _task_column(table: np.ndarray, field: str | tuple[str, ...], classes: int, where: str) -> np.ndarray:
+def _task_column(table: Any, field: str | tuple[str, ...], classes: int, identities: int, where: str) -> np.ndarray:
     """Class indices of one task for all identities."""
     if isinstance(field, str):
-        return _values(table, field, classes, where) - 1  # 0, which is no class, becomes -1
-    answers = [_values(table, name, _YES, where) for name in field]
-    if len({len(answer) for answer in answers}) > 1:
-        raise InputError(f"{where}: the fields {field[0]} ... {field[-1]} differ in length")
-    yes = np.stack(answers) == _YES
+        return _values(table, field, classes, identities, where) - 1  # 0, which is no class, becomes -1
+    yes = np.stack([_values(table, name, _YES, identities, where) for name in field]) == _YES
     return np.where(yes.sum(axis=0) == 1, yes.argmax(axis=0), UNKNOWN)
 
 
-def _values(table: np.ndarray, field: str, highest: int, where: str) -> np.ndarray:
-    values = _field(table, field, where).ravel()
+def _values(table: Any, field: str, highest: int, identities: int, where: str) -> np.ndarray:
+    values = np.atleast_1d(_field(table, field, where))
     if values.dtype.kind not in "uif" or not np.isin(values, np.arange(highest + 1)).all():
         raise InputError(f"{where}.{field}: holds other values than labels 1..{highest} (0 for unknown)")
+    if values.shape != (identities,):
+        raise InputError(f"{where}.{field}: has {values.size} values for {identities} identities")
     return values.astype(np.int64)

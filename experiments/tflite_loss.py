@@ -5,7 +5,8 @@ python -m experiments.tflite_loss --run_dir=runs/demo --data_dir=runs/demo/data/
 
 import os
 import pathlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -54,8 +55,7 @@ def _phase_rows(run_dir: str | os.PathLike, phase: str, dataset: Dataset) -> Ite
     yield {"phase": phase, "precision": "float32", "size_mb": weights_mb} | _rates(dataset, exact)
     for precision in PRECISIONS:
         file = export_tflite(run_dir, phase, precision, pathlib.Path(run_dir) / "tflite")
-        embed = _embedder(file, dataset, config.height, config.width)
-        seconds, found = timed(lambda embed=embed: {split: embed(split) for split in _SPLITS})
+        seconds, found = timed(partial(_embeddings, file, dataset, config.height, config.width))
         cosines = np.concatenate([np.sum(found[split] * exact[split], axis=1) for split in _SPLITS])
         yield (
             {"phase": phase, "precision": precision, "size_mb": file.stat().st_size / 1e6}
@@ -64,13 +64,13 @@ def _phase_rows(run_dir: str | os.PathLike, phase: str, dataset: Dataset) -> Ite
         )
 
 
-def _embedder(file: pathlib.Path, dataset: Dataset, height: int, width: int) -> Callable[[str], np.ndarray]:
-    def embed(split: str) -> np.ndarray:
+def _embeddings(file: pathlib.Path, dataset: Dataset, height: int, width: int) -> dict[str, np.ndarray]:
+    embeddings = {}
+    for split in _SPLITS:
         batches = read_split(dataset, split).batches(height, width, 64)
         shown = tqdm(batches, desc=f"  {file.name} {split}", unit="batch", disable=None)
-        return np.concatenate([embed_by_tflite(file, images.numpy()) for images in shown])
-
-    return embed
+        embeddings[split] = np.concatenate([embed_by_tflite(file, images.numpy()) for images in shown])
+    return embeddings
 
 
 def _rates(dataset: Dataset, embeddings: dict[str, np.ndarray]) -> dict[str, float]:

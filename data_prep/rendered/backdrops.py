@@ -29,11 +29,9 @@ def _weather(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return np.clip(grey + 0.6 * (image - grey) + texture[..., None], 0, 255).astype(np.uint8)
 
 
-def _ground(image: np.ndarray, top: int, colour: tuple, lines: tuple | None, horizon: int, rows: int = 14) -> None:
-    """Paints the ground below a row, with lines of tiles that converge at the horizon unless `lines` is None."""
+def _ground(image: np.ndarray, top: int, colour: tuple, lines: tuple, horizon: int, rows: int = 14) -> None:
+    """Paints the ground below a row, with lines of tiles that converge at the horizon."""
     image[top:] = colour
-    if lines is None:
-        return
     for step in range(1, rows):
         row = int(horizon + (SCENE_HEIGHT - horizon) * 1.6 / (0.6 + 0.55 * step))
         if row > top:
@@ -73,7 +71,7 @@ def _lawn(image: np.ndarray, horizon: int, rng: np.random.Generator) -> None:
         ellipse(image, centre, axes, (np.array((58, 100, 48)) * rng.uniform(0.5, 1.2)).tolist())
     for x in rng.integers(0, SCENE_WIDTH, 9):
         rectangle(image, x, 60, rng.integers(8, 20), 110, (84, 66, 50))
-    _ground(image, 165, (98, 134, 66), None, horizon)
+    image[165:] = (98, 134, 66)
     for _ in range(2600):
         x, y = rng.integers(0, SCENE_WIDTH), rng.integers(165, SCENE_HEIGHT)
         shade = (np.array((92, 130, 60)) * rng.uniform(0.7, 1.25)).tolist()
@@ -126,7 +124,7 @@ def _hall(image: np.ndarray, horizon: int, rng: np.random.Generator) -> None:
 
 
 def _street(image: np.ndarray, horizon: int, rng: np.random.Generator) -> None:
-    _ground(image, 0, (92, 94, 98), None, horizon)
+    image[:] = (92, 94, 98)
     rectangle(image, 0, 0, SCENE_WIDTH, 110, (150, 148, 144))
     for x in range(-30, SCENE_WIDTH, 190):  # parked cars
         colour = clutter_colour(rng)

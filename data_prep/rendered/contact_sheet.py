@@ -15,6 +15,7 @@ from data_prep.rendered.looks import CLASSES, Look, is_twin, random_looks
 from data_prep.rendered.reid_set import HEIGHT, WIDTH, photograph, walk_past
 from lrdnn_base import command
 from lrdnn_base.errors import InputError
+from lrdnn_base.images import write_image
 
 _ZOOM = 1.5
 _TEXT_WIDTH, _LINE, _HEADER = 300, 19, 26
@@ -74,11 +75,7 @@ def write_contact_sheet(path: str | os.PathLike, seed: int = 0, people: int = 8)
     path = pathlib.Path(path)
     if path.suffix not in (".png", ".jpg"):
         raise InputError(f"--out={path}: name a .png or a .jpg file")
-    _, file = cv2.imencode(path.suffix, contact_sheet(seed, people)[..., ::-1])
-    try:
-        path.write_bytes(file.tobytes())
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written ({error.strerror})") from error
+    write_image(path, contact_sheet(seed, people)[..., ::-1])
 
 
 def main() -> None:

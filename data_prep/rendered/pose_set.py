@@ -178,6 +178,5 @@ def _polygons(mask: np.ndarray) -> list[list[float]]:
 
 
 def _box(mask: np.ndarray) -> list[float]:
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    left, top = columns[0], rows[0]
-    return [float(left), float(top), float(columns[-1] + 1 - left), float(rows[-1] + 1 - top)]
+    """Left, top, width and height of a mask."""
+    return list(map(float, cv2.boundingRect(mask.astype(np.uint8))))

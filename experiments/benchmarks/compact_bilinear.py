@@ -11,8 +11,7 @@ from functools import partial
 import numpy as np
 import tensorflow as tf
 
-from experiments.benchmarks.compare import compare, run_from_flags
-from lrdnn_base.options import option
+from experiments.benchmarks.compare import compare, run_as_command
 from lrdnn_tf.model.compact_bilinear import CompactBilinearPooling
 
 _TEXTBOOK = "textbook"
@@ -20,22 +19,25 @@ Inputs = tuple[tf.Tensor, tf.Tensor]
 
 
 @dataclasses.dataclass(frozen=True)
-class Options:
-    batch_size: int = option(16, "Number of images.", at_least=1)
-    height: int = option(8, "Rows of the grid; the default is ResNet-50's at 256x128.", at_least=1)
-    width: int = option(4, "Columns of the grid.", at_least=1)
-    first_channels: int = option(2048, "Channels of the feature map F.", at_least=1)
-    second_channels: int = option(57, "Number of pose maps.", at_least=1)
-    output_dim: int = option(8192, "Length of the descriptor.", at_least=1)
-    repeats: int = option(7, "Timed steps of each, whose median counts.", at_least=1)
-    seed: int = option(0, "Seed of the inputs.")
+class Sizes:
+    """Sizes of the inputs and of the result: ResNet-50's feature map at 256x128, and all pose maps."""
+
+    batch_size: int = 16
+    height: int = 8
+    width: int = 4
+    first_channels: int = 2048
+    second_channels: int = 57
+    output_dim: int = 8192
 
 
-def make_inputs(options: Options) -> Inputs:
+RESNET50 = Sizes()
+
+
+def make_inputs(sizes: Sizes) -> Inputs:
     """Two random maps on one grid: float32 [B, height, width, C1] and [B, height, width, C2]."""
-    rng = np.random.default_rng(options.seed)
-    grid = (options.batch_size, options.height, options.width)
-    shapes = [(*grid, channels) for channels in (options.first_channels, options.second_channels)]
+    rng = np.random.default_rng(0)
+    grid = (sizes.batch_size, sizes.height, sizes.width)
+    shapes = [(*grid, channels) for channels in (sizes.first_channels, sizes.second_channels)]
     return tuple(tf.constant(rng.normal(size=shape).astype(np.float32)) for shape in shapes)
 
 
@@ -64,10 +66,10 @@ def _sketch_matrix(buckets: np.ndarray, signs: np.ndarray, output_dim: int) -> t
     return tf.SparseTensor(indices, signs, [len(buckets), output_dim])
 
 
-def prepare(method: str, options: Options) -> Callable[[], list[np.ndarray]]:
+def prepare(method: str, sizes: Sizes) -> Callable[[], list[np.ndarray]]:
     """A training step: returns the pooled vectors, and the gradients of half their squared norm for both inputs."""
-    inputs = make_inputs(options)
-    layer = CompactBilinearPooling(options.output_dim, normalize=False, method="fft" if method == _TEXTBOOK else method)
+    inputs = make_inputs(sizes)
+    layer = CompactBilinearPooling(sizes.output_dim, normalize=False, method="fft" if method == _TEXTBOOK else method)
     layer.build([maps.shape for maps in inputs])
     pool = textbook(layer) if method == _TEXTBOOK else layer
 
@@ -82,25 +84,27 @@ def prepare(method: str, options: Options) -> Callable[[], list[np.ndarray]]:
     return lambda: [part.numpy() for part in step()]
 
 
-def prepare_inputs_only(options: Options) -> Callable[[], Inputs]:
-    return partial(make_inputs, options)
+def prepare_inputs_only(sizes: Sizes) -> Callable[[], Inputs]:
+    return partial(make_inputs, sizes)
 
 
-def run_benchmark(options: Options) -> dict:
+def run_benchmark(sizes: Sizes = RESNET50, repeats: int = 7) -> dict:
     """Compares the time, the memory and the numbers; `process_mb` is the memory of TensorFlow and the inputs alone."""
     comparison = compare(
         "compact_bilinear",
-        partial(prepare, "fft", options),
-        partial(prepare, _TEXTBOOK, options),
-        {"outer_product": partial(prepare, "outer_product", options)},
-        repeats=options.repeats,
+        partial(prepare, "fft", sizes),
+        partial(prepare, _TEXTBOOK, sizes),
+        {"outer_product": partial(prepare, "outer_product", sizes)},
+        repeats=repeats,
         warm_up=1,  # traces the graph
         own_processes=True,
     )
-    inputs_only = compare("inputs", partial(prepare_inputs_only, options), own_processes=True)
+    inputs_only = compare("inputs", partial(prepare_inputs_only, sizes), own_processes=True)
     results = comparison.results
     differences = [largest_difference(results[ours], results["reference"]) for ours in ("ours", "outer_product")]
-    return comparison.report(options, process_mb=inputs_only.peaks_mb["ours"], largest_difference=max(differences))
+    return comparison.report(
+        process_mb=inputs_only.peaks_mb["ours"], largest_difference=max(differences), **dataclasses.asdict(sizes)
+    )
 
 
 def largest_difference(ours: list[np.ndarray], reference: list[np.ndarray]) -> float:
@@ -109,4 +113,4 @@ def largest_difference(ours: list[np.ndarray], reference: list[np.ndarray]) -> f
 
 
 if __name__ == "__main__":
-    run_from_flags(run_benchmark, Options)
+    run_as_command(run_benchmark)

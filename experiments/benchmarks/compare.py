@@ -10,7 +10,6 @@ from multiprocessing.managers import BaseManager
 from typing import Any
 
 from experiments.measure import peak_mb, timed
-from lrdnn_base.options import check_options
 
 Prepare = Callable[[], Callable[[], Any]]
 OURS, REFERENCE = "ours", "reference"
@@ -37,12 +36,11 @@ class Comparison:
         """Median of the seconds of a variant; None if there is no such variant."""
         return statistics.median(self.seconds[variant]) if variant in self.seconds else None
 
-    def report(self, options: Any, **details: Any) -> dict[str, Any]:
+    def report(self, **details: Any) -> dict[str, Any]:
         """Prints every figure on a line, then all of them as one line of JSON, and returns them.
 
         Args:
-            options: Dataclass of the benchmark's options, which are reported, too.
-            details: Further figures, which take precedence over figures and options of the same name.
+            details: Sizes and further figures, which take precedence over figures of the same name.
         """
         ours, reference = self.median(OURS), self.median(REFERENCE)
         speedup = reference and reference / ours
@@ -54,7 +52,7 @@ class Comparison:
                 if reference:
                     result[f"{variant}_speedup"] = reference / self.median(variant)
         result |= {f"{variant}_peak_mb": peak for variant, peak in self.peaks_mb.items() if variant != OURS}
-        result |= dataclasses.asdict(options) | details
+        result |= details
         for key, value in result.items():
             print(f"  {key:32} {format_value(value)}")
         print(json.dumps(result))
@@ -132,17 +130,11 @@ class _Process(BaseManager):
 _Process.register("Variant", _Variant)
 
 
-def run_from_flags(run_benchmark: Callable[[Any], Any], options: type) -> None:
-    """Main function of a benchmark: a flag for each field of the dataclass `options`, then `run_benchmark`."""
+def run_as_command(run_benchmark: Callable[[], Any]) -> None:
+    """Main function of a benchmark without flags."""
     from lrdnn_base import command  # imports TensorFlow, which would count as memory of `own_processes`
 
-    def main() -> None:
-        values = options(**command.read_flags(options))
-        check_options(values)
-        run_benchmark(values)
-
-    command.define_flags(options)
-    command.run(main)
+    command.run(run_benchmark)
 
 
 def format_value(value: Any) -> str:

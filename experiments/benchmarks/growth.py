@@ -1,43 +1,28 @@
 """Growth of the time and memory of ranking and re-ranking with the gallery: growth.csv and growth.png."""
 
-import dataclasses
 import pathlib
+from collections.abc import Sequence
 
 import pandas as pd
 from matplotlib.figure import Figure
 
-from experiments.benchmarks.compare import Comparison, run_from_flags
-from experiments.benchmarks.descriptors import DescriptorOptions, compare_rank_and_rerank
-from lrdnn_base.options import option
+from experiments.benchmarks.compare import Comparison, run_as_command
+from experiments.benchmarks.descriptors import Sizes, compare_rank_and_rerank
 
+RESULTS = pathlib.Path("experiments/results")
+GALLERIES = (5000, 10000, 20000, 40000, 70000, 100000)
 _IMAGES_PER_IDENTITY = 20
 
 
-@dataclasses.dataclass(frozen=True)
-class Options:
-    galleries: str = option("5000,10000,20000,40000,70000,100000", "Numbers of gallery images, separated by commas.")
-    queries: int = option(3368, "Number of queries; the default is Market-1501's.", at_least=1)
-    dimensions: int = option(128, "Length of a descriptor.", at_least=1)
-    seed: int = option(0, "Seed of the descriptors.")
-    out_dir: str = option("experiments/results", "Folder to which growth.csv and growth.png are written.")
-
-
-def measure(gallery: int, options: Options) -> Comparison:
-    """Ranking without and with re-ranking in a gallery of this size."""
-    identities = max(1, gallery // _IMAGES_PER_IDENTITY)
-    sizes = DescriptorOptions(options.queries, gallery, identities, options.dimensions, seed=options.seed)
-    return compare_rank_and_rerank("growth", sizes)
-
-
-def make_table(comparisons: dict[int, Comparison], options: Options) -> pd.DataFrame:
+def make_table(comparisons: dict[Sizes, Comparison]) -> pd.DataFrame:
     """A row per gallery and method: method, queries, gallery, dimensions, seconds, peak_mb, mAP.
 
     The peak is that of the whole process, Python and the descriptors included.
     """
     rows = [
-        (method, options.queries, gallery, options.dimensions, measured.median(variant), measured.peaks_mb[variant],
+        (method, sizes.queries, sizes.gallery, sizes.dimensions, measured.median(variant), measured.peaks_mb[variant],
          measured.results[variant].mean_ap)
-        for gallery, measured in comparisons.items()
+        for sizes, measured in comparisons.items()
         for method, variant in (("rank", "rank"), ("re-rank", "ours"))
     ]  # fmt: skip
     return pd.DataFrame(rows, columns=["method", "queries", "gallery", "dimensions", "seconds", "peak_mb", "mAP"])
@@ -66,24 +51,31 @@ def draw(table: pd.DataFrame) -> Figure:
     return figure
 
 
-def run_benchmark(options: Options) -> dict:
-    """Measures every size once, and writes growth.csv and growth.png."""
-    out_dir = pathlib.Path(options.out_dir)
+def run_benchmark(
+    galleries: Sequence[int] = GALLERIES,
+    queries: int = 3368,
+    dimensions: int = 128,
+    out_dir: pathlib.Path = RESULTS,
+) -> dict:
+    """Measures galleries of increasing size once each, and writes growth.csv and growth.png to a folder."""
     comparisons = {}
-    for gallery in map(int, options.galleries.split(",")):
-        comparisons[gallery] = measured = measure(gallery, options)
-        print(f"  {gallery:7} gallery images: re-ranked in {measured.median('ours'):.2f} s", flush=True)
-    table = make_table(comparisons, options)
+    for gallery in galleries:
+        sizes = Sizes(queries, gallery, max(1, gallery // _IMAGES_PER_IDENTITY), dimensions)
+        comparisons[sizes] = largest = compare_rank_and_rerank("growth", sizes)
+        print(f"  {gallery:7} gallery images: re-ranked in {largest.median('ours'):.2f} s", flush=True)
+    table = make_table(comparisons)
     out_dir.mkdir(parents=True, exist_ok=True)
     table.round({"seconds": 3, "peak_mb": 0, "mAP": 4}).to_csv(out_dir / "growth.csv", index=False)
     draw(table).savefig(out_dir / "growth.png", dpi=120)
-    smallest, largest = comparisons[min(comparisons)], comparisons[max(comparisons)]
+    smallest = next(iter(comparisons.values()))
     return largest.report(
-        options,
+        galleries=galleries,
+        queries=queries,
+        dimensions=dimensions,
         rerank_times_longer=largest.median("ours") / smallest.median("ours"),
         rerank_times_memory=largest.peaks_mb["ours"] / smallest.peaks_mb["ours"],
     )
 
 
 if __name__ == "__main__":
-    run_from_flags(run_benchmark, Options)
+    run_as_command(run_benchmark)

@@ -1,6 +1,5 @@
 """Input pipeline of the training, beside a plain PIL loop: decode, resize to 256x128, flip, pad and crop, batch."""
 
-import dataclasses
 import io
 import itertools
 import pathlib
@@ -11,22 +10,13 @@ from functools import partial
 import numpy as np
 from PIL import Image
 
-from experiments.benchmarks.compare import compare, run_from_flags
+from experiments.benchmarks.compare import compare, run_as_command
 from experiments.benchmarks.conversion import SHARES, make_dataset
 from experiments.measure import consume
-from lrdnn_base.options import option
 from lrdnn_tf.data.batches import training_batches
 from lrdnn_tf.data.split import read_split
 
 HEIGHT, WIDTH, PADDING = 256, 128, 10
-
-
-@dataclasses.dataclass(frozen=True)
-class Options:
-    images: int = option(13000, "Number of training images; Market-1501 has about as many.", at_least=100)
-    batch_size: int = option(32, "Images per batch.", at_least=1)
-    repeats: int = option(5, "Timed epochs of each, whose median counts.", at_least=1)
-    seed: int = option(0, "Seed of the images and of the shuffling.")
 
 
 def pil_batches(crops: list[bytes], batch_size: int, seed: int) -> Iterator[np.ndarray]:
@@ -47,34 +37,29 @@ def _augmented(crop: bytes, rng: np.random.Generator) -> np.ndarray:
     return np.asarray(padded.crop((left, top, left + WIDTH, top + HEIGHT)), np.float32)
 
 
-def run_benchmark(options: Options) -> dict:
-    """Compares the time of an epoch, without and with `--cache_images`."""
-    size = (HEIGHT, WIDTH, options.batch_size)
+def run_benchmark(images: int = 13000, batch_size: int = 32, repeats: int = 5) -> dict:
+    """Compares the time of an epoch as long as Market-1501's, without and with `--cache_images`."""
     with tempfile.TemporaryDirectory() as scratch:
-        dataset = make_dataset(pathlib.Path(scratch), round(options.images / SHARES["train"]), options.seed)
+        dataset = make_dataset(pathlib.Path(scratch), round(images / SHARES["train"]))
         split = read_split(dataset, "train")
         images = len(split)
-        steps = images // options.batch_size
+        steps = images // batch_size
 
         def prepare_ours(cache_images: bool = False) -> Callable[[], None]:
-            batches = iter(training_batches(split, *size, options.seed, cache_images=cache_images))
+            batches = iter(training_batches(split, HEIGHT, WIDTH, batch_size, seed=0, cache_images=cache_images))
             return lambda: consume(batches, steps)
 
         def prepare_pil_loop() -> Callable[[], None]:
             crops = split.image_files(range(images))
-            seeds = itertools.count(options.seed)
-            return lambda: consume(pil_batches(crops, options.batch_size, next(seeds)), steps)
+            seeds = itertools.count()
+            return lambda: consume(pil_batches(crops, batch_size, next(seeds)), steps)
 
         cached = {"cached": partial(prepare_ours, cache_images=True)}
-        comparison = compare(
-            "input_pipeline", prepare_ours, prepare_pil_loop, cached, repeats=options.repeats, warm_up=1
-        )
-    rates = {
-        f"{variant}_images_per_s": steps * options.batch_size / comparison.median(variant)
-        for variant in comparison.seconds
-    }
-    return comparison.report(options, images=images, **rates)
+        comparison = compare("input_pipeline", prepare_ours, prepare_pil_loop, cached, repeats=repeats, warm_up=1)
+    count = steps * batch_size
+    rates = {f"{variant}_images_per_s": count / comparison.median(variant) for variant in comparison.seconds}
+    return comparison.report(images=images, batch_size=batch_size, **rates)
 
 
 if __name__ == "__main__":
-    run_from_flags(run_benchmark, Options)
+    run_as_command(run_benchmark)

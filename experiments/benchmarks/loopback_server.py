@@ -10,15 +10,17 @@ import base64
 import http.server
 import json
 import os
+import pathlib
+import re
 import threading
 import uuid
 from collections.abc import Callable, Mapping
 from concurrent import futures
+from typing import Any
 
 import grpc
 import numpy as np
 import tensorflow as tf
-from google.protobuf.message import Message
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
 from lrdnn_tf.serving.client import MODEL_NAME
@@ -31,8 +33,16 @@ _HTTP_STATUS = {
     tf.errors.UNAVAILABLE: 503,
     tf.errors.DEADLINE_EXCEEDED: 504,
 }
+_GRPC_THREADS = 32
 Tensors = Mapping[str, np.ndarray]
 Predict = Callable[[str, str, Tensors], dict[str, np.ndarray]]
+
+
+def read_batching(path: str | os.PathLike) -> dict[str, int | list[int]]:
+    """The parameters in a file for --batching_parameters_file, as `tf.nondifferentiable_batch_function` takes them."""
+    text = pathlib.Path(path).read_text()
+    parameters = {name: int(value) for name, value in re.findall(r"(\w+) \{ value: (\d+) \}", text)}
+    return parameters | {"allowed_batch_sizes": [int(size) for size in re.findall(r"allowed_batch_sizes: (\d+)", text)]}
 
 
 class LoopbackServer:
@@ -43,23 +53,20 @@ class LoopbackServer:
 
     Args:
         export_dir: Folder that `lrdnn_tf.export` wrote, with one subfolder per version.
-        batching: BatchingParameters (from `server_config.read_batching`) by which requests are merged. None runs each
-            request on its own.
-        threads: Maximum number of concurrent gRPC requests.
+        batching: Parameters from `read_batching` by which requests are merged. None runs each request on its own.
         grpc_port, rest_port: Port numbers; 0 for any free port.
     """
 
     def __init__(
         self,
         export_dir: str | os.PathLike,
-        batching: Message | None = None,
-        threads: int = 32,
+        batching: Mapping[str, Any] | None = None,
         grpc_port: int = 0,
         rest_port: int = 0,
     ):
         predict = _predict_function(export_dir, batching)
         self._grpc_server = grpc.server(
-            futures.ThreadPoolExecutor(threads),
+            futures.ThreadPoolExecutor(_GRPC_THREADS),
             options=[("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)],
         )
         prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(_Servicer(predict), self._grpc_server)
@@ -123,7 +130,7 @@ def _rest_handler(predict: Predict) -> type[http.server.BaseHTTPRequestHandler]:
     return Handler
 
 
-def _predict_function(export_dir: str | os.PathLike, batching: Message | None) -> Predict:
+def _predict_function(export_dir: str | os.PathLike, batching: Mapping[str, Any] | None) -> Predict:
     model = tf.saved_model.load(os.fspath(newest_version(export_dir)))
     functions = {name: _merging(function, batching) for name, function in model.signatures.items()}
 
@@ -138,21 +145,14 @@ def _predict_function(export_dir: str | os.PathLike, batching: Message | None) -
     return predict
 
 
-def _merging(function: Callable, batching: Message | None) -> tuple[Callable, dict[str, tf.DType]]:
+def _merging(function: Callable, batching: Mapping[str, Any] | None) -> tuple[Callable, dict[str, tf.DType]]:
     """A signature of the SavedModel that merges the requests of several threads, and the dtypes of its inputs."""
     _, specs = function.structured_input_signature
     dtypes = {name: spec.dtype for name, spec in specs.items()}
     if batching is None:
         return function, dtypes
     ((name, spec),) = specs.items()
-    merge = tf.nondifferentiable_batch_function(
-        num_batch_threads=batching.num_batch_threads.value,
-        max_batch_size=batching.max_batch_size.value,
-        batch_timeout_micros=batching.batch_timeout_micros.value,
-        allowed_batch_sizes=list(batching.allowed_batch_sizes),
-        max_enqueued_batches=batching.max_enqueued_batches.value,
-        enable_large_batch_splitting=False,
-    )
+    merge = tf.nondifferentiable_batch_function(**batching, enable_large_batch_splitting=False)
     merged = merge(lambda values: function(**{name: values}))
     queue = str(uuid.uuid4())  # otherwise two servers in one process would share a queue
 

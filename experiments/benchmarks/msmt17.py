@@ -2,29 +2,20 @@
 
 import dataclasses
 
-from experiments.benchmarks.compare import run_from_flags
-from experiments.benchmarks.descriptors import DescriptorOptions, compare_rank_and_rerank
-from lrdnn_base.options import option
+from experiments.benchmarks.compare import run_as_command
+from experiments.benchmarks.descriptors import Sizes, compare_rank_and_rerank
+
+MSMT17 = Sizes(queries=11659, gallery=82161, identities=3060)
 
 
-@dataclasses.dataclass(frozen=True)
-class Options(DescriptorOptions):
-    """The defaults are MSMT17's counts."""
-
-    queries: int = option(11659, "Number of queries.", at_least=1)
-    gallery: int = option(82161, "Number of gallery images.", at_least=21)
-    identities: int = option(3060, "Number of identities of the queries.", at_least=1)
-
-
-def run_benchmark(options: Options) -> dict:
+def run_benchmark(sizes: Sizes = MSMT17) -> dict:
     """Measures the time, the memory and mAP once, without and with re-ranking."""
-    comparison = compare_rank_and_rerank("msmt17", options)
+    comparison = compare_rank_and_rerank("msmt17", sizes)
     rerank_s, rank_s = comparison.median("ours"), comparison.median("rank")
     mean_ap = {variant: result.mean_ap for variant, result in comparison.results.items()}
-    return comparison.report(
-        options, ours_s=rank_s + rerank_s, rerank_s=rerank_s, mAP_plain=mean_ap["rank"], mAP=mean_ap["ours"]
-    )
+    times = {"ours_s": rank_s + rerank_s, "rerank_s": rerank_s}
+    return comparison.report(**dataclasses.asdict(sizes), **times, mAP_plain=mean_ap["rank"], mAP=mean_ap["ours"])
 
 
 if __name__ == "__main__":
-    run_from_flags(run_benchmark, Options)
+    run_as_command(run_benchmark)

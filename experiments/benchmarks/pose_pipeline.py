@@ -1,6 +1,5 @@
 """Pose input pipeline with its targets at 368x368, on JPEGs of COCO's size, beside a plain OpenCV loop."""
 
-import dataclasses
 import itertools
 import math
 import pathlib
@@ -12,10 +11,9 @@ import cv2
 import numpy as np
 import tensorflow as tf
 
-from experiments.benchmarks.compare import compare, run_from_flags
+from experiments.benchmarks.compare import compare, run_as_command
 from experiments.measure import consume
 from lrdnn_base.files import write_json
-from lrdnn_base.options import option
 from pose_pretrain.network import STRIDE
 from pose_pretrain.pipeline import default_sigma, read_pose_dataset, training_batches
 from pose_pretrain.records import decode_ignore_mask, encode_example, parse_example
@@ -24,16 +22,6 @@ from pose_pretrain.skeleton import FLIP, LIMBS, from_coco
 _IMAGE_HEIGHT, _IMAGE_WIDTH = 480, 640
 _LIMB_WIDTH = 1.0  # from the axis of a limb to its edge, in cells of the maps
 _DISTINCT = 64  # JPEGs; the records repeat them
-
-
-@dataclasses.dataclass(frozen=True)
-class Options:
-    images: int = option(640, "Images per epoch.", at_least=1)
-    height: int = option(368, "Height of the crops in pixels, a multiple of 8.", at_least=STRIDE)
-    width: int = option(368, "Width of the crops in pixels, a multiple of 8.", at_least=STRIDE)
-    batch_size: int = option(16, "Examples per batch.", at_least=1)
-    repeats: int = option(3, "Timed epochs of each, whose median counts.", at_least=1)
-    seed: int = option(0, "Seed of the images and of the augmentation.")
 
 
 def make_pictures(count: int, rng: np.random.Generator) -> list[bytes]:
@@ -47,12 +35,12 @@ def make_pictures(count: int, rng: np.random.Generator) -> list[bytes]:
     return pictures
 
 
-def make_dataset(folder: pathlib.Path, images: int, seed: int) -> float:
+def make_dataset(folder: pathlib.Path, images: int) -> float:
     """Writes a converted pose dataset, and returns the mean size of its JPEGs in kB.
 
     An image has one to five people; every fourth has a region to ignore.
     """
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     pictures = make_pictures(min(_DISTINCT, images), rng)
     ignored = np.zeros((_IMAGE_HEIGHT, _IMAGE_WIDTH), bool)
     ignored[:100, :200] = True
@@ -139,26 +127,28 @@ def read_examples(shards: list[str]) -> list[dict]:
     ]
 
 
-def run_benchmark(options: Options) -> dict:
+def run_benchmark(
+    images: int = 640, height: int = 368, width: int = 368, batch_size: int = 16, repeats: int = 3
+) -> dict:
     """Compares the time of an epoch."""
-    size, steps = (options.height, options.width, options.batch_size), options.images // options.batch_size
+    size, steps = (height, width, batch_size), images // batch_size
     with tempfile.TemporaryDirectory() as scratch:
-        jpeg_kb = make_dataset(pathlib.Path(scratch), options.images, options.seed)
+        jpeg_kb = make_dataset(pathlib.Path(scratch), images)
         dataset = read_pose_dataset(scratch, needed=("train",))
 
         def prepare_ours() -> Callable[[], None]:
-            batches = iter(training_batches(dataset, *size, options.seed, limb_width=_LIMB_WIDTH))
+            batches = iter(training_batches(dataset, *size, seed=0, limb_width=_LIMB_WIDTH))
             return lambda: consume(batches, steps)
 
         def prepare_plain_loop() -> Callable[[], None]:
-            examples, seeds = read_examples(dataset.shards("train")), itertools.count(options.seed)
+            examples, seeds = read_examples(dataset.shards("train")), itertools.count()
             return lambda: consume(plain_loop(examples, *size, next(seeds)), steps)
 
-        comparison = compare("pose_pipeline", prepare_ours, prepare_plain_loop, repeats=options.repeats, warm_up=1)
-    examples = steps * options.batch_size
+        comparison = compare("pose_pipeline", prepare_ours, prepare_plain_loop, repeats=repeats, warm_up=1)
+    examples = steps * batch_size
     rates = {f"{variant}_examples_per_s": examples / comparison.median(variant) for variant in comparison.seconds}
-    return comparison.report(options, examples=examples, jpeg_kb=jpeg_kb, **rates)
+    return comparison.report(examples=examples, batch_size=batch_size, jpeg_kb=jpeg_kb, **rates)
 
 
 if __name__ == "__main__":
-    run_from_flags(run_benchmark, Options)
+    run_as_command(run_benchmark)

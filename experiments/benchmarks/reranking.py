@@ -5,24 +5,15 @@ from functools import partial
 
 import numpy as np
 
-from experiments.benchmarks import descriptors
-from experiments.benchmarks.compare import compare, run_from_flags
-from experiments.benchmarks.descriptors import DescriptorOptions, Descriptors, make_descriptors, prepare
-from lrdnn_base.options import option
+from experiments.benchmarks.compare import compare, run_as_command
+from experiments.benchmarks.descriptors import MARKET1501, Descriptors, Sizes, make_descriptors, prepare, rank
+from lrdnn_tf.evaluation.ranking import normalized_stack, rank_distances
+from lrdnn_tf.evaluation.reranking import rerank
 
 
-@dataclasses.dataclass(frozen=True)
-class Options(DescriptorOptions):
-    k1: int = option(20, "Nearest neighbours that are tested for reciprocity.")
-    k2: int = option(6, "Nearest neighbours over which a vector is averaged.")
-    lambda_value: float = option(0.3, "Weight of the original distance.")
-    repeats: int = option(3, "Timed calls of our implementation, whose median counts.", at_least=1)
-    reference_repeats: int = option(1, "Timed calls of the reference, each of which takes 9 GB.", at_least=1)
-
-
-def dense_rerank(data: Descriptors, k1: int, k2: int, lambda_value: float) -> np.ndarray:
+def dense_rerank(data: Descriptors, k1: int = 20, k2: int = 6, lambda_value: float = 0.3) -> np.ndarray:
     """The reference: section 3 of Zhong et al. (CVPR 2017), on [images, images] matrices of queries and gallery."""
-    images = np.concatenate(descriptors.normalized(data))
+    images = normalized_stack(data.query, data.gallery)
     queries = len(data.query)
     distances = np.maximum(2 - 2 * images @ images.T, 0)
     np.fill_diagonal(distances, 0)
@@ -61,39 +52,39 @@ def _dense_vectors(distances: np.ndarray, k1: int, k2: int) -> np.ndarray:
     return np.stack([vectors[nearest[:k2]].mean(axis=0) for nearest in order]) if k2 > 1 else vectors
 
 
-def sparse_rerank(data: Descriptors, **settings: float) -> np.ndarray:
+def sparse_rerank(data: Descriptors) -> np.ndarray:
     """Our implementation, its blocks copied into one matrix, which can be compared."""
     distances = np.empty((len(data.query), len(data.gallery)), np.float32)
     start = 0
-    for block in descriptors.rerank(data, **settings):
+    for block in rerank(data.query, data.gallery):
         distances[start : start + len(block)] = block
         start += len(block)
     return distances
 
 
-def run_benchmark(options: Options) -> dict:
+def run_benchmark(sizes: Sizes = MARKET1501, repeats: int = 3) -> dict:
     """Compares the time, the memory, the distances and mAP."""
-    settings = {"k1": options.k1, "k2": options.k2, "lambda_value": options.lambda_value}
     comparison = compare(
         "reranking",
-        partial(prepare, partial(sparse_rerank, **settings), options),
-        partial(prepare, partial(dense_rerank, **settings), options),
-        repeats=options.repeats,
-        reference_repeats=options.reference_repeats,
+        partial(prepare, sparse_rerank, sizes),
+        partial(prepare, dense_rerank, sizes),
+        repeats=repeats,
+        reference_repeats=1,
         own_processes=True,
     )
-    data = make_descriptors(options)
+    data = make_descriptors(sizes)
     ours, reference = (comparison.results[variant] for variant in ("ours", "reference"))
+    labels = (data.query_labels, data.gallery_labels)
     difference = np.abs(ours - reference)
     return comparison.report(
-        options,
-        mAP_plain=descriptors.rank(data).mean_ap,
-        mAP=descriptors.rank_distances([ours], data).mean_ap,
-        mAP_reference=descriptors.rank_distances([reference], data).mean_ap,
+        **dataclasses.asdict(sizes),
+        mAP_plain=rank(data).mean_ap,
+        mAP=rank_distances([ours], *labels).mean_ap,
+        mAP_reference=rank_distances([reference], *labels).mean_ap,
         largest_difference=float(difference.max()),
         **{"share_above_1e-5": float((difference > 1e-5).mean())},
     )
 
 
 if __name__ == "__main__":
-    run_from_flags(run_benchmark, Options)
+    run_as_command(run_benchmark)

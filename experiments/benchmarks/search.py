@@ -1,6 +1,5 @@
 """Search among a million descriptors on disk: `nearest`, beside NumPy's argpartition of all similarities at once."""
 
-import dataclasses
 import itertools
 import pathlib
 import tempfile
@@ -9,9 +8,8 @@ from functools import partial
 
 import numpy as np
 
-from experiments.benchmarks.compare import compare, run_from_flags
+from experiments.benchmarks.compare import compare, run_as_command
 from experiments.measure import timed
-from lrdnn_base.options import option
 from lrdnn_tf.searching.index import RowFile
 from lrdnn_tf.searching.nearest import nearest
 
@@ -20,26 +18,18 @@ _TOP = 10
 _USABLE = 0.02  # share of the images that a filter by three attributes may leave
 
 
-@dataclasses.dataclass(frozen=True)
-class Options:
-    images: int = option(1_000_000, "Number of descriptors in the index.", at_least=100)
-    dimensions: int = option(512, "Length of a descriptor.", at_least=1)
-    queries: int = option(20, "Queries, searched for one at a time; the median counts.", at_least=1)
-    seed: int = option(0, "Seed of the descriptors.")
-
-
 def unit_vectors(rng: np.random.Generator, count: int, dimensions: int) -> np.ndarray:
     """Random directions, float32 [count, dimensions]."""
     values = rng.standard_normal((count, dimensions), np.float32)
     return values / np.linalg.norm(values, axis=1, keepdims=True)
 
 
-def make_index(path: pathlib.Path, options: Options) -> None:
+def make_index(path: pathlib.Path, images: int, dimensions: int) -> None:
     """Writes random descriptors to a file in the format of `lrdnn_tf.searching.index`."""
-    rng = np.random.default_rng(options.seed)
-    rows = RowFile(path, options.dimensions, np.float32)
-    for start in range(0, options.images, _CHUNK):
-        values = unit_vectors(rng, min(_CHUNK, options.images - start), options.dimensions)
+    rng = np.random.default_rng(0)
+    rows = RowFile(path, dimensions, np.float32)
+    for start in range(0, images, _CHUNK):
+        values = unit_vectors(rng, min(_CHUNK, images - start), dimensions)
         rows.write(np.arange(start, start + len(values)), values)
 
 
@@ -68,34 +58,36 @@ def prepare(search: Callable[..., np.ndarray], path: pathlib.Path, queries: np.n
     return search_next
 
 
-def run_benchmark(options: Options) -> dict:
-    """Compares the time of a query, the memory and the matches."""
-    rng = np.random.default_rng(options.seed + 1)
-    queries = unit_vectors(rng, options.queries, options.dimensions)
-    usable = rng.random(options.images) < _USABLE
+def run_benchmark(images: int = 1_000_000, dimensions: int = 512, queries: int = 20) -> dict:
+    """Compares the time of a query, of those searched for one at a time, the memory and the matches."""
+    rng = np.random.default_rng(1)
+    vectors = unit_vectors(rng, queries, dimensions)
+    usable = rng.random(images) < _USABLE
     with tempfile.TemporaryDirectory() as scratch:
         path = pathlib.Path(scratch) / "embeddings.npy"
-        writing_s, _ = timed(lambda: make_index(path, options))
+        writing_s, _ = timed(lambda: make_index(path, images, dimensions))
         comparison = compare(
             "search",
-            partial(prepare, find_nearest, path, queries),
-            partial(prepare, whole_matrix, path, queries),
-            {"filtered": partial(prepare, partial(find_nearest, usable=usable), path, queries)},
-            repeats=options.queries,
+            partial(prepare, find_nearest, path, vectors),
+            partial(prepare, whole_matrix, path, vectors),
+            {"filtered": partial(prepare, partial(find_nearest, usable=usable), path, vectors)},
+            repeats=queries,
             warm_up=1,  # reads the file into the page cache
             own_processes=True,
         )
-        at_once = partial(prepare, find_nearest, path, queries[None])
+        at_once = partial(prepare, find_nearest, path, vectors[None])
         together = compare("search", at_once, warm_up=1, own_processes=True)
     ours, expected = (np.stack(comparison.results[variant]) for variant in ("ours", "reference"))
     return comparison.report(
-        options,
+        images=images,
+        dimensions=dimensions,
+        queries=queries,
         slowest_s=max(comparison.seconds["ours"]),
-        together_s_a_query=together.median("ours") / options.queries,
+        together_s_a_query=together.median("ours") / queries,
         index_written_s=writing_s,
         same_matches=float(np.mean(ours == expected)),
     )
 
 
 if __name__ == "__main__":
-    run_from_flags(run_benchmark, Options)
+    run_as_command(run_benchmark)

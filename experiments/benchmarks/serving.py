@@ -5,7 +5,6 @@ TensorFlow Serving, but it handles requests in Python. Client and server share t
 """
 
 import concurrent.futures
-import dataclasses
 import itertools
 import pathlib
 import tempfile
@@ -17,12 +16,10 @@ import numpy as np
 import tensorflow as tf
 
 from data_prep.market1501 import TASKS as MARKET1501
-from experiments.benchmarks.compare import compare, run_from_flags
+from experiments.benchmarks.compare import compare, run_as_command
 from experiments.benchmarks.conversion import make_crops
-from experiments.benchmarks.loopback_server import LoopbackServer
-from experiments.benchmarks.server_config import read_batching
+from experiments.benchmarks.loopback_server import LoopbackServer, read_batching
 from experiments.measure import peak_mb, timed
-from lrdnn_base.options import option
 from lrdnn_tf.config import ModelConfig
 from lrdnn_tf.model.lrdnn import build_model
 from lrdnn_tf.serving import signatures
@@ -33,13 +30,6 @@ from lrdnn_tf.serving.saved_model import LocalModel
 BATCH_SIZES = (1, 8, 32)
 BATCHING = pathlib.Path(__file__).parents[2] / "deploy" / "batching.config"
 SMALL = {"backbone": "small", "height": 128, "width": 64, "pose_width": 0.25, "bilinear_dim": 2048}  # as in the demo
-
-
-@dataclasses.dataclass(frozen=True)
-class Options:
-    requests: int = option(100, "Requests of each kind.", at_least=1)
-    clients: int = option(16, "Concurrent clients in the measurement of throughput.", at_least=1)
-    seed: int = option(0, "Seed of the images.")
 
 
 def latency_percentiles(key: str, model: Model, crops: list[bytes], requests: int) -> dict[str, float]:
@@ -75,20 +65,26 @@ def one_image_at_a_time(saved_model: pathlib.Path, images: list[bytes]) -> Calla
     return request_each
 
 
-def measure_server(export_dir: pathlib.Path, crops: list[bytes], options: Options) -> dict[str, float]:
+def measure_server(export_dir: pathlib.Path, crops: list[bytes], requests: int, clients: int) -> dict[str, float]:
     """Latency and throughput over gRPC, without and with merged requests."""
     result = {}
     for key, batching in (("grpc", None), ("grpc_batching", read_batching(BATCHING))):
         with LoopbackServer(export_dir, batching) as server, GrpcClient(server.grpc_address) as client:
-            result |= latency_percentiles(key, client, crops, options.requests)
-            result[f"{key}_images_per_s"] = images_per_s(client, crops, 4 * options.requests, options.clients)
+            result |= latency_percentiles(key, client, crops, requests)
+            result[f"{key}_images_per_s"] = images_per_s(client, crops, 4 * requests, clients)
     return result
 
 
-def run_benchmark(options: Options, model_options: Mapping[str, Any] = SMALL) -> dict:
-    """Compares a batch of 32 images with 32 single images, and measures latency and throughput."""
+def run_benchmark(requests: int = 100, clients: int = 16, model_options: Mapping[str, Any] = SMALL) -> dict:
+    """Compares a batch of 32 images with 32 single images, and measures latency and throughput.
+
+    Args:
+        requests: Requests of each kind.
+        clients: Concurrent clients in the measurement of throughput.
+        model_options: Fields of ModelConfig.
+    """
     config = ModelConfig(60, MARKET1501, pose_maps="both", **model_options)
-    crops = make_crops(64, options.seed)
+    crops = make_crops(64)
     with tempfile.TemporaryDirectory() as scratch:
         export_dir = pathlib.Path(scratch)
         signatures.save(build_model(config), config, export_dir / "1")
@@ -97,13 +93,15 @@ def run_benchmark(options: Options, model_options: Mapping[str, Any] = SMALL) ->
             "serving",
             lambda: partial(local.predict, batch),
             partial(one_image_at_a_time, export_dir / "1", batch),
-            repeats=max(options.requests // 10, 1),
+            repeats=max(requests // 10, 1),
             warm_up=1,
         )
-        details = latency_percentiles("savedmodel", local, crops, options.requests)
-        details |= measure_server(export_dir, crops, options)
-    return comparison.report(options, **details, peak_mb=peak_mb())  # of clients and server together
+        details = latency_percentiles("savedmodel", local, crops, requests)
+        details |= measure_server(export_dir, crops, requests, clients)
+    return comparison.report(
+        requests=requests, clients=clients, **details, peak_mb=peak_mb()
+    )  # of clients and server together
 
 
 if __name__ == "__main__":
-    run_from_flags(run_benchmark, Options)
+    run_as_command(run_benchmark)

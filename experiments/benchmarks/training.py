@@ -20,12 +20,13 @@ from tensorflow.python.profiler.model_analyzer import profile
 from tensorflow.python.profiler.option_builder import ProfileOptionBuilder
 
 from data_prep import market1501
-from experiments.benchmarks.compare import OURS, REFERENCE, Comparison, run_from_flags
+from experiments.benchmarks.compare import OURS, REFERENCE, Comparison
 from experiments.benchmarks.conversion import make_dataset
 from experiments.measure import peak_mb, timed
+from lrdnn_base import command
 from lrdnn_base.devices import PRECISIONS, device_names, set_precision
 from lrdnn_base.errors import InputError
-from lrdnn_base.options import option
+from lrdnn_base.options import check_options, option
 from lrdnn_base.training_loop import TrainingModel
 from lrdnn_tf.config import BACKBONES, ModelConfig, TrainingConfig
 from lrdnn_tf.data.batches import training_batches
@@ -56,6 +57,9 @@ class Options:
     jit_compile: bool = option(False, "Compile the training step with XLA.")
     peak_tflops: float | None = option(None, "Peak TFLOP/s of the device; the share that is reached is reported.")
     trace_dir: str | None = option(None, "Folder for a TensorBoard trace of each phase.")
+
+    def __post_init__(self):
+        check_options(self)
 
 
 def phase_model(phase: str, options: Options) -> keras.Model:
@@ -150,15 +154,20 @@ def run_benchmark(options: Options) -> dict:
     precision = set_precision(options.precision)
     comparisons, figures = [], {}
     with tempfile.TemporaryDirectory() as scratch:
-        dataset = make_dataset(pathlib.Path(scratch), 40 * options.batch_size, seed=0)
+        dataset = make_dataset(pathlib.Path(scratch), 40 * options.batch_size)
         for phase in phases:
             comparison, of_phase = measure_phase(phase, dataset, options)
             comparisons.append(comparison)
             figures |= of_phase
             keras.backend.clear_session()
     figures |= {"precision": precision, "devices": device_names(), "peak_mb": peak_mb()}  # the peak of all phases
-    return comparisons[0].report(options, **figures)
+    return comparisons[0].report(**dataclasses.asdict(options) | figures)
+
+
+def main() -> None:
+    run_benchmark(Options(**command.read_flags(Options)))
 
 
 if __name__ == "__main__":
-    run_from_flags(run_benchmark, Options)
+    command.define_flags(Options)
+    command.run(main)

@@ -1,4 +1,3 @@
-import dataclasses
 import itertools
 import json
 from functools import partial
@@ -9,11 +8,6 @@ import pytest
 from experiments import measure
 from experiments.benchmarks.compare import Comparison, compare
 from lrdnn_base.errors import InputError
-
-
-@dataclasses.dataclass(frozen=True)
-class Options:
-    images: int = 7
 
 
 def test_variants_are_called_in_turn_after_the_warm_up():
@@ -76,10 +70,10 @@ def test_an_input_error_of_a_variant_keeps_its_message(own_processes):
         compare("failure", prepare_failure, own_processes=own_processes)
 
 
-def test_the_report_ends_in_a_json_line_with_medians_ratios_and_options(capsys):
+def test_the_report_ends_in_a_json_line_with_medians_ratios_and_details(capsys):
     seconds = {"ours": [1.0, 9.0, 2.0], "cached": [1.0], "reference": [8.0]}
     comparison = Comparison("pipeline", seconds, {"ours": 100.0, "cached": 50.0})
-    result = comparison.report(Options(), mAP=0.5)
+    result = comparison.report(images=7, mAP=0.5)
     assert json.loads(capsys.readouterr().out.splitlines()[-1]) == result
     assert result == {
         "benchmark": "pipeline", "ours_s": 2.0, "reference_s": 8.0, "speedup": 4.0, "peak_mb": 100.0,

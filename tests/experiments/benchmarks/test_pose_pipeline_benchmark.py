@@ -6,8 +6,7 @@ from pose_pretrain.targets import affinity_maps, confidence_maps
 
 
 def test_small_run_measures_both_loops():
-    options = pose_pipeline.Options(images=6, height=64, width=48, batch_size=3, repeats=1)
-    result = pose_pipeline.run_benchmark(options)
+    result = pose_pipeline.run_benchmark(images=6, height=64, width=48, batch_size=3, repeats=1)
     assert result["benchmark"] == "pose_pipeline" and result["examples"] == 6
     assert min(result["ours_examples_per_s"], result["reference_examples_per_s"], result["peak_mb"]) > 0
 

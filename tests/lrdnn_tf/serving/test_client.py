@@ -8,8 +8,7 @@ import pytest
 import tensorflow as tf
 
 from experiments.benchmarks import loopback_server
-from experiments.benchmarks.loopback_server import LoopbackServer
-from experiments.benchmarks.server_config import read_batching
+from experiments.benchmarks.loopback_server import LoopbackServer, read_batching
 from lrdnn_base.errors import InputError
 from lrdnn_tf import runs
 from lrdnn_tf.data.split import read_split
