@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from lrdnn_base.errors import InputError
-from lrdnn_base.files import find_images, listing, write_text
+from lrdnn_base.files import find_images, listing, replacing
 from lrdnn_base.images import write_image
 from lrdnn_tf.evaluation.reranking import rerank
 from lrdnn_tf.searching.attribute_filter import matching, parse_where, probability
@@ -153,7 +153,8 @@ def _table(index: Index, rows: np.ndarray, columns: dict[str, np.ndarray], query
 def _write(out_dir: pathlib.Path, matches: pd.DataFrame) -> None:
     sheet = contact_sheet(_sheet_rows(matches)) if len(matches) else None
     out_dir.mkdir(parents=True, exist_ok=True)
-    write_text(out_dir / "matches.csv", matches.to_csv(index=False))
+    with replacing(out_dir / "matches.csv") as temporary:
+        matches.to_csv(temporary, index=False)
     if sheet is None:
         (out_dir / "matches.png").unlink(missing_ok=True)  # it would show an earlier search
     else:
