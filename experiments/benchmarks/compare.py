@@ -23,7 +23,7 @@ class Comparison:
         name: Name of the benchmark.
         seconds: Seconds of every timed call.
         peaks_mb: Peak memory in MB of the process that ran a variant, preparation included; without `own_processes`
-            only that of ours, before other variants are prepared.
+            only that of `ours`, before other variants are prepared.
         results: What the last call returned.
     """
 
