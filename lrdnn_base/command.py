@@ -126,7 +126,7 @@ def _parse(argv: list[str]) -> list[str]:
     try:
         return flags.FLAGS(argv)
     except flags.UnrecognizedFlagError as error:
-        _end(f"error: no flag --{error.flagname}: there are {', '.join(_own_flags())}", 1)
+        _end(f"error: no flag --{error.flagname}: there are {', '.join(_own_flags()) or 'none'}", 1)
     except flags.Error as error:
         _end(f"error: {' '.join(str(error).split())}", 1)
 
