@@ -11,7 +11,9 @@ from lrdnn_tf.attributes import AttributeTask
 from lrdnn_tf.phases import ATTRIBUTES, FUSION, IDENTITY
 
 BACKBONES = ("resnet50", "small")  # each is a file of this name in lrdnn_tf/model/backbones/
-POSE_MAPS = ("none", "confidence", "affinity", "both")
+POSE_MAPS = ("none", "confidence", "affinity", "both", "positions")
+CHANNEL_PARSE_SQUEEZES = ("mean", "max", "rms")
+CHANNEL_PARSE_ORDERS = ("after", "before")
 FUSE = ("maps", "pool5")
 SCHEDULES = ("decay", "cosine")  # see lrdnn_base.schedule
 BILINEAR_METHODS = ("fft", "outer_product")
@@ -47,7 +49,8 @@ class ModelConfig:
     )
     pose_maps: str = option(
         "none",
-        "Pose maps to fuse (the paper's letters H and C); the fusion phase uses both unless this flag is given.",
+        "Pose maps to fuse (the paper's letters H and C); the fusion phase uses both unless this flag is given. "
+        "positions is a control without a pose branch: one fixed map per position of F.",
         choices=POSE_MAPS,
         only_in=(FUSION,),
     )
@@ -61,9 +64,24 @@ class ModelConfig:
         at_least=1,
         only_in=(FUSION,),
     )
+    channel_parse_squeeze: str = option(
+        "max",
+        "What that block squeezes each map to: mean, maximum or root mean square over all positions.",
+        choices=CHANNEL_PARSE_SQUEEZES,
+        only_in=(FUSION,),
+    )
+    channel_parse_normalize: bool = option(
+        True, "Whether a BatchNorm brings the squeezed numbers to one scale.", only_in=(FUSION,)
+    )
+    channel_parse_order: str = option(
+        "after",
+        "Whether that block comes after the BatchNorm that aligns the pose maps, or before it.",
+        choices=CHANNEL_PARSE_ORDERS,
+        only_in=(FUSION,),
+    )
     fuse: str = option(
         "maps",
-        "Whether F's maps are fused with the pose maps, or their pooled vectors (pool5).",
+        "Whether F's maps are fused with the pose maps, or their pooled vectors (pool5), which are aligned after pooling.",
         choices=FUSE,
         only_in=(FUSION,),
     )
@@ -80,6 +98,14 @@ class ModelConfig:
         if self.identities < 1:
             raise InputError(f"identities={self.identities} must be at least 1")
         check_options(self)
+        if self.pose_maps == "positions" and (self.channel_parse or self.fuse == "pool5"):
+            wrong = "fuse=pool5" if self.fuse == "pool5" else "channel_parse=true"
+            raise InputError(f"pose_maps=positions is the same for every image, so that {wrong} has nothing to work on")
+
+    @property
+    def has_pose_branch(self) -> bool:
+        """Whether the model contains a pose network."""
+        return self.pose_maps in ("confidence", "affinity", "both")
 
 
 @dataclasses.dataclass(frozen=True)

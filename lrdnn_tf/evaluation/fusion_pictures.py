@@ -49,7 +49,7 @@ def fusion_findings(
     model: keras.Model, config: ModelConfig, query: Split, indices: Sequence[int]
 ) -> FusionFindings | None:
     """Pose maps and responses of these queries, and channel weights over many; None without a pose branch."""
-    if config.pose_maps == "none":
+    if not config.has_pose_branch:
         return None
     weights = None
     if config.channel_parse:
@@ -84,7 +84,7 @@ def pose_panels(model: keras.Model, images: np.ndarray) -> list[np.ndarray]:
 
 def has_responses(config: ModelConfig) -> bool:
     """Whether a model fuses maps, so that `responses` can show where its features respond."""
-    return config.pose_maps != "none" and config.fuse == "maps"
+    return config.has_pose_branch and config.fuse == "maps"
 
 
 def responses(model: keras.Model, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -3,40 +3,65 @@
 import tensorflow as tf
 import tf_keras as keras
 
+from lrdnn_tf.config import CHANNEL_PARSE_SQUEEZES, ModelConfig
 
-@keras.utils.register_keras_serializable("lrdnn_tf")
-class ChannelParse(keras.layers.Layer):
+CHANNEL_WEIGHTS = "channel_weights"  # name of the layer that computes the weights
+# Keeps the gradient of the root mean square finite where a map is 0 everywhere.
+_SMALL = 1e-12
+
+
+def channel_parse(maps: tf.Tensor, config: ModelConfig) -> tf.Tensor:
     """Weights each channel of the pose maps by squeeze-and-excitation (Hu et al., CVPR 2018) with 1x1 convolutions.
 
-    The paper gives no reduction ratio; 4 keeps 14 units for 57 channels, where SENet's 16 would keep 3.
+    Each map is squeezed to one number. A BatchNorm without parameters brings these numbers to one scale
+    (`channel_parse_normalize`): without it, they differ so little between images that all images get the same weights.
 
     Args:
-        reduction: Ratio of the number of channels to the number of units in the bottleneck.
+        maps: Keras tensor, float32 [B, h, w, C].
+        config: Its fields channel_parse_squeeze, channel_parse_normalize and channel_parse_reduction.
 
-    Input and output: float [B, h, w, C].
+    Returns:
+        Keras tensor, float32 [B, h, w, C]. The layer `CHANNEL_WEIGHTS` computes the weights, [B, 1, 1, C], 0..1.
+    """
+    channels = maps.shape[-1]
+    squeezed = Squeeze(config.channel_parse_squeeze, name="channel_squeeze", dtype="float32")(maps)
+    if config.channel_parse_normalize:
+        squeezed = keras.layers.BatchNormalization(
+            momentum=0.9, epsilon=1e-5, center=False, scale=False, dtype="float32", name="channel_norm"
+        )(squeezed)
+    units = max(1, channels // config.channel_parse_reduction)
+    hidden = keras.layers.Conv2D(
+        units, 1, activation="relu", kernel_initializer="he_normal", dtype="float32", name="channel_reduce"
+    )(squeezed)
+    weights = keras.layers.Conv2D(channels, 1, activation="sigmoid", dtype="float32", name=CHANNEL_WEIGHTS)(hidden)
+    return keras.layers.Multiply(name="channel_parse", dtype="float32")([maps, weights])
+
+
+@keras.utils.register_keras_serializable("lrdnn_tf")
+class Squeeze(keras.layers.Layer):
+    """Reduces each map to one number: its mean, maximum or root mean square over all positions.
+
+    Args:
+        statistic: One of `lrdnn_tf.config.CHANNEL_PARSE_SQUEEZES`.
+
+    Input: float [B, h, w, C]. Output: float [B, 1, 1, C].
+
+    Raises:
+        ValueError: The statistic does not exist.
     """
 
-    def __init__(self, reduction: int = 4, **kwargs):
+    def __init__(self, statistic: str, **kwargs):
         super().__init__(**kwargs)
-        self.reduction = reduction
-
-    def build(self, input_shape):
-        channels = input_shape[-1]
-        units, policy = max(1, channels // self.reduction), self.dtype_policy
-        self.squeeze = keras.layers.Conv2D(
-            units, 1, activation="relu", kernel_initializer="he_normal", dtype=policy, name="squeeze"
-        )
-        self.excite = keras.layers.Conv2D(channels, 1, activation="sigmoid", dtype=policy, name="excite")
-        self.squeeze.build([input_shape[0], 1, 1, channels])
-        self.excite.build([input_shape[0], 1, 1, self.squeeze.filters])
-        super().build(input_shape)
-
-    def channel_weights(self, maps: tf.Tensor) -> tf.Tensor:
-        """Computes the weight of each channel, 0..1: [B, 1, 1, C] for maps [B, h, w, C]."""
-        return self.excite(self.squeeze(tf.reduce_mean(maps, axis=[1, 2], keepdims=True)))
+        if statistic not in CHANNEL_PARSE_SQUEEZES:
+            raise ValueError(f"statistic={statistic!r} is not one of {', '.join(CHANNEL_PARSE_SQUEEZES)}")
+        self.statistic = statistic
 
     def call(self, maps: tf.Tensor) -> tf.Tensor:
-        return maps * self.channel_weights(maps)
+        if self.statistic == "max":
+            return tf.reduce_max(maps, axis=[1, 2], keepdims=True)
+        if self.statistic == "rms":
+            return tf.sqrt(tf.reduce_mean(tf.square(maps), axis=[1, 2], keepdims=True) + _SMALL)
+        return tf.reduce_mean(maps, axis=[1, 2], keepdims=True)
 
     def get_config(self):
-        return super().get_config() | {"reduction": self.reduction}
+        return super().get_config() | {"statistic": self.statistic}

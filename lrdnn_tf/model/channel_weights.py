@@ -4,9 +4,8 @@ import numpy as np
 import pandas as pd
 import tf_keras as keras
 
+from lrdnn_tf.model.channel_parse import CHANNEL_WEIGHTS
 from pose_pretrain.skeleton import KEYPOINTS, LIMB_NAMES
-
-CHANNEL_PARSE = "channel_parse"  # the layer's name in the model
 
 
 def channel_names(pose_maps: str) -> pd.DataFrame:
@@ -34,8 +33,7 @@ class ChannelWeights:
     """
 
     def __init__(self, model: keras.Model, pose_maps: str):
-        block = model.get_layer(CHANNEL_PARSE)
-        self.model = keras.Model(model.input, block.channel_weights(block.input))
+        self.model = keras.Model(model.input, model.get_layer(CHANNEL_WEIGHTS).output)
         self.names = channel_names(pose_maps)
 
     def __call__(self, images: np.ndarray) -> pd.DataFrame:

@@ -8,8 +8,7 @@ import tf_keras as keras
 
 from lrdnn_tf.attributes import AttributeTask
 from lrdnn_tf.config import ModelConfig
-from lrdnn_tf.model.channel_parse import ChannelParse
-from lrdnn_tf.model.channel_weights import CHANNEL_PARSE
+from lrdnn_tf.model.channel_parse import channel_parse
 from lrdnn_tf.model.compact_bilinear import CompactBilinearPooling
 from lrdnn_tf.model.main_branch import main_branch
 from pose_pretrain.network import STRIDE, build_pose_network
@@ -17,6 +16,7 @@ from pose_pretrain.network import STRIDE, build_pose_network
 EMBEDDING = "embedding"
 IDENTITY = "identity"
 CLASSIFIER_SUFFIX = "_classifier"
+ALIGNMENT_EPSILON = 1e-5  # below the variance of nearly every pose map
 POSE_BRANCH = "pose_network"  # a nested model, which takes all weights of pose pretraining
 
 
@@ -34,7 +34,7 @@ def build_model(config: ModelConfig) -> keras.Model:
         embedding = keras.layers.GlobalAveragePooling2D(name="pool5", dtype="float32")(features)
         classified = embedding
     else:
-        embedding = _fuse(features, _pose_maps(images, config), config)
+        embedding = _fuse(features, images, config)
         # The bilinear vector has unit length, so its components are near 1 / sqrt(D), at which scale an untrained
         # classifier learns very slowly. Its input is scaled to components near 1, like the outputs of a BatchNorm.
         classified = keras.layers.Rescaling(math.sqrt(embedding.shape[-1]), name="unit_components", dtype="float32")(
@@ -46,33 +46,24 @@ def build_model(config: ModelConfig) -> keras.Model:
     return keras.Model(images, {EMBEDDING: named} | logits, name="lrdnn")
 
 
-def _pose_maps(images: tf.Tensor, config: ModelConfig) -> tf.Tensor:
-    """Returns H3 and C3 (equation 2), each aligned by a BatchNorm (equations 6 and 7), concatenated and parsed."""
-    height, width = (STRIDE * math.ceil(size / STRIDE) for size in (config.height, config.width))
-    if (height, width) != (config.height, config.width):  # the pose network needs multiples of its stride
-        images = keras.layers.Resizing(height, width, name="pose_size", dtype="float32")(images)
-    pose_branch = build_pose_network(height, width, config.pose_width)
-    *_, confidence, affinity = pose_branch(images)
-    aligned = []
-    if config.pose_maps in ("confidence", "both"):
-        aligned.append(_aligned(confidence, "align_confidence"))
-    if config.pose_maps in ("affinity", "both"):
-        aligned.append(_aligned(affinity, "align_affinity"))
-    maps = keras.layers.Concatenate(name="pose_maps", dtype="float32")(aligned) if len(aligned) > 1 else aligned[0]
-    if config.channel_parse:
-        maps = ChannelParse(config.channel_parse_reduction, name=CHANNEL_PARSE, dtype="float32")(maps)
-    return maps
+def _fuse(features: tf.Tensor, images: tf.Tensor, config: ModelConfig) -> tf.Tensor:
+    """Applies compact bilinear pooling to F and the pose maps, which BatchNorms bring to one scale (equations 5 to 7).
 
-
-def _fuse(features: tf.Tensor, maps: tf.Tensor, config: ModelConfig) -> tf.Tensor:
-    """Applies compact bilinear pooling to F, aligned by a BatchNorm (equation 5), and the pose maps."""
-    features = _aligned(features, "align_features")
+    Maps are aligned before they are pooled to the grid of F. Pooled vectors are aligned after pooling (section 4.3:
+    "after the pool5 layer"), since pooling shrinks the variance of each map by a factor of its own.
+    """
+    maps = _pose_maps(images, features, config)
+    if config.channel_parse and config.channel_parse_order == "before":
+        maps = channel_parse(maps, config)
     if config.fuse == "pool5":
         features, maps = (
             keras.layers.GlobalAveragePooling2D(keepdims=True, name=name, dtype="float32")(x)
             for x, name in ((features, "pool5"), (maps, "pose_pool"))
         )
-    else:
+    features, maps = _aligned(features, "align_features"), _aligned(maps, "align_pose_maps")
+    if config.channel_parse and config.channel_parse_order == "after":
+        maps = channel_parse(maps, config)
+    if config.fuse == "maps":
         maps = PoolToGrid(features.shape[1], features.shape[2], name="pose_pool", dtype="float32")(maps)
     pooling = CompactBilinearPooling(
         config.bilinear_dim, config.bilinear_seed, method=config.bilinear_method, name="compact_bilinear"
@@ -80,13 +71,27 @@ def _fuse(features: tf.Tensor, maps: tf.Tensor, config: ModelConfig) -> tf.Tenso
     return pooling([features, maps])
 
 
-def _aligned(maps: tf.Tensor, name: str) -> tf.Tensor:
-    """Applies a BatchNorm that brings F, H3 and C3 to one scale (equations 5 to 7).
+def _pose_maps(images: tf.Tensor, features: tf.Tensor, config: ModelConfig) -> tf.Tensor:
+    """Returns H3, C3 or both, concatenated (equation 2), or the maps that stand in for them."""
+    if config.pose_maps == "positions":
+        return PositionMaps(name="position_maps", dtype="float32")(features)
+    height, width = (STRIDE * math.ceil(size / STRIDE) for size in (config.height, config.width))
+    if (height, width) != (config.height, config.width):  # the pose network needs multiples of its stride
+        images = keras.layers.Resizing(height, width, name="pose_size", dtype="float32")(images)
+    *_, confidence, affinity = build_pose_network(height, width, config.pose_width)(images)
+    if config.pose_maps == "both":
+        return keras.layers.Concatenate(name="pose_maps", dtype="float32")([confidence, affinity])
+    return confidence if config.pose_maps == "confidence" else affinity
 
-    The variance of pose maps is far below 1, the initial value of the moving statistics: with Keras' momentum of 0.99,
-    maps would be several times smaller at inference than in training after a short fusion phase.
+
+def _aligned(maps: tf.Tensor, name: str) -> tf.Tensor:
+    """Applies the BatchNorm of equation 5, or those of equations 6 and 7 at once: it treats each channel by itself.
+
+    The variance of pose maps is far below 1: many affinity maps are below 1e-3, Keras' epsilon, which would leave them
+    several times smaller than F. It is far below the initial moving variance, too: with Keras' momentum of 0.99, maps
+    would be several times smaller at inference than in training after a short fusion phase.
     """
-    return keras.layers.BatchNormalization(momentum=0.9, dtype="float32", name=name)(maps)
+    return keras.layers.BatchNormalization(momentum=0.9, epsilon=ALIGNMENT_EPSILON, dtype="float32", name=name)(maps)
 
 
 def _classifier(embedding: tf.Tensor, task: AttributeTask) -> tf.Tensor:
@@ -98,6 +103,19 @@ def _classifier(embedding: tf.Tensor, task: AttributeTask) -> tf.Tensor:
         len(task.classes), 1, kernel_initializer="zeros", name=task.name + CLASSIFIER_SUFFIX, dtype="float32"
     )(x)
     return keras.layers.Flatten(name=task.name, dtype="float32")(x)
+
+
+@keras.utils.register_keras_serializable("lrdnn_tf")
+class PositionMaps(keras.layers.Layer):
+    """One map per position of a grid, 1 there and 0 elsewhere: the control that has positions and no pose.
+
+    Input: float [B, h, w, C], of which only the size counts. Output: float [B, h, w, h * w], the same for each image.
+    """
+
+    def call(self, features: tf.Tensor) -> tf.Tensor:
+        _, rows, columns, _ = features.shape
+        maps = tf.reshape(tf.eye(rows * columns, dtype=self.compute_dtype), [1, rows, columns, rows * columns])
+        return tf.tile(maps, [tf.shape(features)[0], 1, 1, 1])
 
 
 @keras.utils.register_keras_serializable("lrdnn_tf")

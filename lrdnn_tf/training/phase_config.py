@@ -47,7 +47,11 @@ def phase_config(
         raise InputError(f"the attributes phase has nothing to learn ({why}): or continue with fusion --noattributes")
     fields = dict(options)
     if PHASES[phase].pose_branch:
-        fields = {"pose_maps": "both", "pose_width": read_pose_width(pose_dir or runs.pose_dir(run_dir))} | fields
+        fields = {"pose_maps": "both"} | fields
+        if fields["pose_maps"] == "positions":
+            fields = {"channel_parse": False} | fields
+        else:
+            fields = {"pose_width": read_pose_width(pose_dir or runs.pose_dir(run_dir))} | fields
         if fields["pose_maps"] == "none":
             raise InputError("--pose_maps=none leaves nothing to fuse: the attributes phase trains that model")
     earlier = starts_from(phase, attributes)

@@ -40,7 +40,7 @@ def load_start_weights(
     source, _ = runs.load_model(run_dir, earlier)
     # The fused vector is another descriptor, so its classifiers start fresh.
     _copy_layers(source, model, skip_classifiers=PHASES[phase].pose_branch)
-    if PHASES[phase].pose_branch:
+    if config.has_pose_branch:
         pose = load_pose_network(pose_dir or runs.pose_dir(run_dir), None, None)
         model.get_layer(POSE_BRANCH).set_weights(pose.get_weights())
 

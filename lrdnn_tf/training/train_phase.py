@@ -89,7 +89,7 @@ def train_phase(
             images, _ = next(iter(batches()))
             write_training_images(folder, images)
             # Among several workers no one can run the model alone.
-            if model_config.pose_maps != "none" and model_config.channel_parse and not runtime.has_other_workers:
+            if model_config.has_pose_branch and model_config.channel_parse and not runtime.has_other_workers:
                 callbacks.append(ChannelWeightsLog(model, folder, model_config.pose_maps, images))
             if score:
                 callbacks.append(Retrieval(model, score, score_every, folder))
@@ -170,7 +170,7 @@ def _start_model(
     if runtime.strategy.num_replicas_in_sync > 1:
         model = with_synchronized_batch_norms(model)
     load_start_weights(model, phase, model_config, start_from, training.imagenet_weights, pose_dir)
-    if training.freeze_pose and model_config.pose_maps != "none":
+    if training.freeze_pose and model_config.has_pose_branch:
         model.get_layer(POSE_BRANCH).trainable = False
     return model
 

@@ -4,6 +4,7 @@ import tensorflow as tf
 import tf_keras as keras
 
 from lrdnn_tf.config import ModelConfig
+from lrdnn_tf.model.channel_parse import CHANNEL_WEIGHTS
 from lrdnn_tf.model.channel_weights import ChannelWeights, by_name, channel_names
 from lrdnn_tf.model.lrdnn import build_model
 from pose_pretrain.skeleton import KEYPOINTS, LIMB_NAMES
@@ -21,10 +22,10 @@ def test_weights_are_listed_under_the_names_of_their_maps():
         identities=5, height=64, width=32, backbone="small", pose_width=0.1, pose_maps="both", bilinear_dim=64
     )
     model = build_model(config)
-    block = model.get_layer("channel_parse")
-    block.excite.kernel.assign(tf.zeros_like(block.excite.kernel))
+    excite = model.get_layer(CHANNEL_WEIGHTS)
+    excite.kernel.assign(tf.zeros_like(excite.kernel))
     bias = np.linspace(-2, 2, 57)
-    block.excite.bias.assign(bias)
+    excite.bias.assign(bias)
     images = np.random.default_rng(0).uniform(0, 255, (3, 64, 32, 3)).astype(np.float32)
     table = ChannelWeights(model, "both")(images)
     np.testing.assert_allclose(table["weight"], 1 / (1 + np.exp(-bias)), atol=1e-6)
@@ -44,6 +45,6 @@ def test_the_model_multiplies_its_maps_by_these_weights():
     model = build_model(config)
     images = np.random.default_rng(0).uniform(0, 255, (1, 64, 32, 3)).astype(np.float32)
     block = model.get_layer("channel_parse")
-    before, after = keras.Model(model.input, [block.input, block.output])(images)
+    before, after = keras.Model(model.input, [block.input[0], block.output])(images)
     table = ChannelWeights(model, "confidence")(images)
     np.testing.assert_allclose(after, before * table["weight"].to_numpy(), rtol=1e-4, atol=1e-6)

@@ -8,8 +8,7 @@ import tf_keras as keras
 from data_prep.market1501 import TASKS as MARKET1501
 from lrdnn_base.errors import InputError
 from lrdnn_tf.config import ModelConfig
-from lrdnn_tf.model.channel_parse import ChannelParse
-from lrdnn_tf.model.lrdnn import POSE_BRANCH, PoolToGrid, build_model
+from lrdnn_tf.model.lrdnn import POSE_BRANCH, PoolToGrid, PositionMaps, build_model
 
 SMALL = ModelConfig(
     identities=5, attributes=MARKET1501, height=64, width=32, backbone="small", pose_width=0.1, bilinear_dim=128
@@ -21,7 +20,9 @@ ABLATION = {
     "B+A+C": {"pose_maps": "affinity"},
     "B+A+H+C without CPB": {"pose_maps": "both", "channel_parse": False},
     "LRDNN": {"pose_maps": "both"},
+    "LRDNN, block before alignment": {"pose_maps": "both", "channel_parse_order": "before"},
     "LRDNN on pool5": {"pose_maps": "both", "fuse": "pool5"},
+    "positions": {"pose_maps": "positions", "channel_parse": False},
 }
 
 
@@ -39,19 +40,62 @@ def test_every_row_of_the_ablation_has_a_head_per_task(row, images):
     assert {name: outputs[name].shape[1] for name in heads} == heads
     assert set(outputs) == {"embedding", *heads}
     assert outputs["embedding"].shape[1] == (256 if config.pose_maps == "none" else 128)
-    fused = {layer.name for layer in model.layers} & {"align_confidence", "align_affinity", "channel_parse"}
-    assert (
-        fused
-        == {
-            "B": set(),
-            "B+A": set(),
-            "B+A+H": {"align_confidence", "channel_parse"},
-            "B+A+C": {"align_affinity", "channel_parse"},
-            "B+A+H+C without CPB": {"align_confidence", "align_affinity"},
-            "LRDNN": {"align_confidence", "align_affinity", "channel_parse"},
-            "LRDNN on pool5": {"align_confidence", "align_affinity", "channel_parse"},
-        }[row]
-    )
+    assert (POSE_BRANCH in [layer.name for layer in model.layers]) == config.has_pose_branch
+
+
+def layers_from_pose_maps(**options) -> list[str]:
+    """The layers that the pose maps pass, in their order."""
+    model = build_model(dataclasses.replace(SMALL, pose_maps="both", **options))
+    steps = {"pose_maps", "align_pose_maps", "channel_parse", "pose_pool", "compact_bilinear"}
+    return [layer.name for layer in model.layers if layer.name in steps]
+
+
+def test_the_steps_of_the_fusion_have_the_order_of_the_paper():
+    maps = ["pose_maps", "align_pose_maps", "channel_parse", "pose_pool", "compact_bilinear"]
+    assert layers_from_pose_maps() == maps
+    assert layers_from_pose_maps(channel_parse=False) == [name for name in maps if name != "channel_parse"]
+    before = ["pose_maps", "channel_parse", "align_pose_maps", "pose_pool", "compact_bilinear"]
+    assert layers_from_pose_maps(channel_parse_order="before") == before
+    # Section 4.3: the BatchNorm comes after pool5.
+    pool5 = ["pose_maps", "pose_pool", "align_pose_maps", "channel_parse", "compact_bilinear"]
+    assert layers_from_pose_maps(fuse="pool5") == pool5
+
+
+@pytest.mark.parametrize("fuse", ["maps", "pool5"])
+def test_alignment_brings_maps_of_any_variance_to_one_scale(fuse):
+    """Affinity maps of a pretrained network have variances down to 1e-4; F's is near 1."""
+    model = build_model(dataclasses.replace(SMALL, pose_maps="both", fuse=fuse))
+    align = model.get_layer("align_pose_maps")
+    shape = [512, *align.input.shape[1:]]
+    scales = np.geomspace(1e-2, 10, shape[-1])  # a standard deviation of 1e-2 is a variance of 1e-4
+    maps = np.random.default_rng(0).normal(size=shape) * scales + 0.3
+    for _ in range(150):  # settles the moving statistics
+        align(maps.astype(np.float32), training=True)
+    aligned = align(maps.astype(np.float32)).numpy()
+    np.testing.assert_allclose(aligned.std((0, 1, 2)), 1, atol=0.06)
+    np.testing.assert_allclose(aligned.mean((0, 1, 2)), 0, atol=0.01)
+
+
+def test_both_branches_of_pooled_fusion_enter_the_bilinear_layer_at_one_scale(images):
+    model = build_model(dataclasses.replace(SMALL, pose_maps="both", fuse="pool5", channel_parse=False))
+    inputs = keras.Model(model.input, model.get_layer("compact_bilinear").input)
+    random = np.random.default_rng(0)
+    batch = random.uniform(0, 255, (32, 1, 1, 3)) + random.normal(size=(32, 64, 32, 3)) * 20
+    features, maps = inputs(batch.astype(np.float32), training=True)
+    assert 0.5 < np.std(features) / np.std(maps) < 2
+
+
+def test_position_maps_are_one_at_one_position_each():
+    maps = PositionMaps()(tf.zeros([2, 4, 3, 7])).numpy()
+    assert maps.shape == (2, 4, 3, 12)
+    np.testing.assert_array_equal(maps[0].reshape(12, 12), np.eye(12))
+    np.testing.assert_array_equal(maps[0], maps[1])
+
+
+@pytest.mark.parametrize("option", [{"channel_parse": True}, {"channel_parse": False, "fuse": "pool5"}])
+def test_position_maps_are_refused_where_they_say_nothing(option):
+    with pytest.raises(InputError, match="positions"):
+        dataclasses.replace(SMALL, pose_maps="positions", **option)
 
 
 def test_all_parts_of_lrdnn_receive_gradients(images):
@@ -66,7 +110,7 @@ def test_all_parts_of_lrdnn_receive_gradients(images):
     for part in ("stem_conv/kernel:0", "block1_conv1/kernel:0", "identity_classifier/kernel:0"):
         assert np.abs(gradients[part]).max() > 0, part
     learned = {name.split("/")[0] for name, gradient in gradients.items() if gradient is not None}
-    assert {"channel_parse", "align_features", "align_confidence", "align_affinity"} <= learned
+    assert {"channel_reduce", "channel_weights", "align_features", "align_pose_maps"} <= learned
 
 
 def test_initial_classifiers_pass_no_gradient_to_the_trained_network(images):
@@ -99,19 +143,6 @@ def test_outputs_are_float32_under_mixed_precision(images):
     assert model.get_layer("stem_conv").compute_dtype == "float16"
 
 
-def test_channel_parse_scales_each_channel_by_its_weight():
-    maps = tf.constant(np.random.default_rng(0).normal(size=(2, 4, 3, 57)).astype(np.float32))
-    block = ChannelParse(reduction=4)
-    parsed = block(maps)
-    weights = block.channel_weights(maps)
-    assert weights.shape == (2, 1, 1, 57)
-    assert block.squeeze.filters == 14
-    assert 0 < np.min(weights) <= np.max(weights) < 1
-    np.testing.assert_allclose(parsed, maps * weights)
-    # The weights depend on the mean of each channel only: rearranging positions does not change them.
-    np.testing.assert_allclose(block.channel_weights(maps[:, ::-1, ::-1]), weights, rtol=1e-5)
-
-
 def test_pooling_to_a_divisor_of_the_grid_is_average_pooling():
     maps = np.random.default_rng(0).normal(size=(2, 16, 8, 3)).astype(np.float32)
     np.testing.assert_allclose(PoolToGrid(8, 4)(maps), keras.layers.AveragePooling2D(2)(maps), atol=1e-6)
@@ -129,9 +160,10 @@ def test_pooling_to_any_grid_keeps_the_mean(rows, columns):
 def test_fusion_supports_inputs_of_any_size(fuse):
     config = dataclasses.replace(SMALL, height=70, width=37, pose_maps="both", fuse=fuse)
     model = build_model(config)
-    assert model.get_layer("align_features").output.shape[1:3] == (5, 3)
+    pooled = (5, 3) if fuse == "maps" else (1, 1)
+    assert model.get_layer("align_features").output.shape[1:3] == pooled
     assert model.get_layer(POSE_BRANCH).output[-1].shape[1:3] == (9, 5)
-    assert model.get_layer("pose_pool").output.shape[1:3] == ((5, 3) if fuse == "maps" else (1, 1))
+    assert model.get_layer("pose_pool").output.shape[1:3] == pooled
     images = np.random.default_rng(0).uniform(0, 255, (2, 70, 37, 3)).astype(np.float32)
     assert np.isfinite(model(images)["embedding"]).all()
 
