@@ -53,7 +53,7 @@ def commands(run_dir: pathlib.Path, size: Size, started_at: float) -> Iterator[s
         f"{train} --phase=identity --backbone=small --height=128 --width=64 --epochs={size.identity_epochs}"
         " --learning_rate=1e-3"
     )
-    yield f"{train} --phase=attributes --epochs={size.attributes_epochs} --learning_rate=1e-3"
+    yield f"{train} --phase=attributes --epochs={size.attributes_epochs}"
     yield (
         f"{train} --phase=fusion --epochs={size.fusion_epochs} --bilinear_dim={size.bilinear_dim}"
         " --bilinear_method=outer_product"

@@ -81,7 +81,7 @@ class ModelConfig:
     )
     fuse: str = option(
         "maps",
-        "Whether F's maps are fused with the pose maps, or their pooled vectors (pool5), which are aligned after pooling.",
+        "Whether F's maps are fused with the pose maps, or their pooled vectors (pool5), aligned after pooling.",
         choices=FUSE,
         only_in=(FUSION,),
     )

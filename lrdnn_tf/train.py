@@ -88,6 +88,10 @@ def train(
     model_config = phase_config(
         phase, dataset, chosen.start_from or run_dir, chosen.attributes, model_options, chosen.pose_dir
     )
+    if model_config.pose_maps == "positions":
+        for name in ("pose_dir", "freeze_pose"):
+            if options.get(name):
+                raise InputError(f"--{name} has no effect with --pose_maps=positions: leave it out")
     if training_options.get("imagenet_weights", "none") != "none" and not takes_imagenet_weights(model_config.backbone):
         raise InputError(f"--imagenet_weights: there are none for --backbone={model_config.backbone}: leave it out")
     runtime = runtime or Runtime()

@@ -1,9 +1,9 @@
 """Whether channel parsing mitigates a bad pose branch: python -m experiments.studies.damaged_pose --dataset=..."""
 
 from experiments.tables import command
-from experiments.tables.rows import B_A, LRDNN, WITHOUT_CPB, Table, variant
+from experiments.tables.rows import B_A, LRDNN, PRETRAINED, WITHOUT_CPB, Table, variant
 
-STATES = {"pretrained": "pose", "last stage reinitialized": "last_stage", "weights shuffled": "shuffled"}
+STATES = {"pretrained": PRETRAINED, "last stage reinitialized": "last_stage", "weights shuffled": "shuffled"}
 FROZEN = []
 for state, pose in STATES.items():
     for base, end in ((LRDNN, ""), (WITHOUT_CPB, " without CPB")):
@@ -23,8 +23,9 @@ TABLE = Table(
         "weights shuffled": (B_A.name, "pretrained", "weights shuffled without CPB"),
         "weights shuffled and fine-tuned": (B_A.name, "pretrained and fine-tuned"),
     },
-    text="`experiments/damage_pose.py` corrupts the weights. The pose branch is frozen (`--freeze_pose`), since the "
-    "fusion phase would otherwise repair it; in the last two rows it is fine-tuned with the rest, as in LRDNN.",
+    text="`experiments/damage_pose.py` corrupts the weights, for each seed in another way. The pose "
+    "branch is frozen (`--freeze_pose`), since the fusion phase would otherwise repair it; in the last two rows it is "
+    "fine-tuned with the rest, as in LRDNN.",
 )
 
 if __name__ == "__main__":

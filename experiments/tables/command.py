@@ -63,7 +63,7 @@ def make(table: Table, options: Options, gpus: Sequence[str] = ()) -> pathlib.Pa
         if not options.pose_data_dir:
             raise InputError("fusions need a pose network: --pose_dir, or --pose_data_dir to train one on")
         read_pose_dataset(options.pose_data_dir)
-    if options.pose_dir and any(row.phase == "fusion" for row in rows):
+    if options.pose_dir and any(map(plan.needs_pose_network, rows)):
         load_pose_network(options.pose_dir, None, None)  # raises if it cannot be used
     runner.check_finished(plan.steps(table.rows, _all_seeds(options), options))
 

@@ -1,6 +1,7 @@
 """The steps of a row: the commands that train and evaluate it, their options, and the folders that they write.
 
-OUT/pose/                       the pose network, unless --pose_dir names one; OUT/shuffled/ ... are corrupted copies
+OUT/pose/                       the pose network, unless --pose_dir names one
+OUT/seed0/shuffled/             a corrupted copy of it; each seed corrupts it in another way
 OUT/seed0/ROW/PHASE/            the phase that the row trains, as lrdnn_tf.train leaves it
 OUT/seed0/ROW/report/           its evaluation
 OUT/logs/                       the output and the settings of every step
@@ -15,7 +16,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from experiments.tables.rows import DATASETS, SIZES, Row, effective
+from experiments.tables.rows import DATASETS, PRETRAINED, SIZES, Row, effective
 from lrdnn_base.errors import InputError
 from lrdnn_base.options import check_options, option
 from lrdnn_base.run_folder import WEIGHTS_FILE
@@ -133,9 +134,9 @@ def _of_row(row: Row, seed: int, options: Options) -> Iterator[Step]:
     if row.start:
         command.append(f"--start_from={run_dir(row.start, seed, options)}")
         needs.append(weights(row.start, seed, options))
-    if row.phase == "fusion":
-        yield from _pose_steps(row, options)
-        pose_dir = options.pose_network if row.pose == "pose" else options.runs / row.pose
+    if needs_pose_network(row):
+        yield from _pose_steps(row, seed, options)
+        pose_dir = options.pose_network if row.pose == PRETRAINED else _damaged(row, seed, options)
         command.append(f"--pose_dir={pose_dir}")
         needs.append(pose_dir / WEIGHTS_FILE)
         settings.append(f"pose network {options.pose_network}")
@@ -144,20 +145,29 @@ def _of_row(row: Row, seed: int, options: Options) -> Iterator[Step]:
     yield evaluation(row, seed, options)
 
 
-def _pose_steps(row: Row, options: Options) -> Iterator[Step]:
+def needs_pose_network(row: Row) -> bool:
+    """Whether a row fuses a pose network."""
+    return row.phase == "fusion" and row.pose is not None
+
+
+def _damaged(row: Row, seed: int, options: Options) -> pathlib.Path:
+    return options.runs / f"seed{seed}" / row.pose
+
+
+def _pose_steps(row: Row, seed: int, options: Options) -> Iterator[Step]:
     """Trains the pose network, unless it is given, and corrupts a copy of it, if the row fuses one."""
-    pose_dir, out_dir = options.pose_network, options.runs / row.pose
+    pose_dir = options.pose_network
     trained = pose_dir / WEIGHTS_FILE
     if not options.pose_dir:
         file = _flag_file("pose", options)
         command = ("lrdnn_tf.pretrain_pose", f"--flagfile={file}", f"--run_dir={options.runs}")
         command += (f"--data_dir={options.pose_data_dir or 'POSE_DATASET'}",)
         yield Step(command, trained, options.runs / "logs" / "pose.log", (), tuple(_read(file)))
-    if row.pose != "pose":
-        damage = f"--damage={row.pose}"
-        command = ("experiments.damage_pose", damage, f"--pose_dir={pose_dir}", f"--out_dir={out_dir}")
-        log = options.runs / "logs" / f"{row.pose}.log"
-        yield Step(command, out_dir / WEIGHTS_FILE, log, (trained,), (damage, f"pose network {pose_dir}"))
+    if row.pose != PRETRAINED:
+        damage, out_dir = (f"--damage={row.pose}", f"--seed={seed}"), _damaged(row, seed, options)
+        command = ("experiments.damage_pose", *damage, f"--pose_dir={pose_dir}", f"--out_dir={out_dir}")
+        log = options.runs / "logs" / f"seed{seed}_{row.pose}.log"
+        yield Step(command, out_dir / WEIGHTS_FILE, log, (trained,), (*damage, f"pose network {pose_dir}"))
 
 
 def _flags(row: Row, options: Options) -> list[str]:

@@ -10,6 +10,7 @@ MARKET1501, DUKEMTMC, RENDERED = "market1501", "dukemtmc", "rendered"
 # Which flag files a dataset uses: the paper gives one schedule for both real datasets.
 SIZES = {MARKET1501: "full", DUKEMTMC: "full", RENDERED: "small"}
 DATASETS = tuple(SIZES)
+PRETRAINED = "pose"  # the pose network that all rows share
 
 
 class Row(NamedTuple):
@@ -22,7 +23,7 @@ class Row(NamedTuple):
         start: The row whose weights the training starts from.
         flags: What distinguishes the row from others of the same flag file.
         schedule: Name of the flag file, experiments/paper/SIZE/SCHEDULE.flags; that of the phase when empty.
-        pose: Pose network of a fusion: "pose", or one of experiments.damage_pose.DAMAGES.
+        pose: Pose network of a fusion: PRETRAINED, one of experiments.damage_pose.DAMAGES, or None for none.
         variant_of: The row that this one changes. A variant whose settings equal that row's shares its run.
         paper: The paper's rank-1 and mAP in percent, by dataset.
     """
@@ -33,7 +34,7 @@ class Row(NamedTuple):
     start: "Row | None"
     flags: tuple[str, ...] = ()
     schedule: str = ""
-    pose: str = "pose"
+    pose: str | None = PRETRAINED
     variant_of: "Row | None" = None
     paper: Mapping[str, tuple[float, float]] = {}
 
@@ -82,7 +83,7 @@ LRDNN = _fusion("B+A+H+C", "lrdnn", "both", True, "B+A+H+C (LRDNN)")
 WITHOUT_CPB = _fusion("B+A+H+C without CPB", "lrdnn_without_cpb", "both", False, "B+A+H+C without channel parsing")
 
 
-def variant(base: Row, name: str, folder: str, *flags: str, pose: str = "pose") -> Row:
+def variant(base: Row, name: str, folder: str, *flags: str, pose: str | None = PRETRAINED) -> Row:
     """A row of a study: `base` with other flags or another pose network, for which the paper has no scores."""
     merged = tuple(effective([*base.flags, *flags]))
     return base._replace(name=name, folder=folder, flags=merged, pose=pose, variant_of=base, paper={})

@@ -1,11 +1,21 @@
 import pytest
 
 from experiments import table2, table3, table4
-from experiments.studies import bilinear_dim, channel_parse_reduction, damaged_pose, longer_training, maps_or_pool5
+from experiments.studies import (
+    attribute_weight,
+    bilinear_dim,
+    channel_parse_reduction,
+    channel_parse_squeeze,
+    damaged_pose,
+    longer_training,
+    maps_or_pool5,
+    positions,
+)
 from experiments.tables.rows import Table
 
 MODULES = (
-    table2, table3, table4, bilinear_dim, channel_parse_reduction, damaged_pose, longer_training, maps_or_pool5,
+    table2, table3, table4, attribute_weight, bilinear_dim, channel_parse_reduction, channel_parse_squeeze,
+    damaged_pose, longer_training, maps_or_pool5, positions,
 )  # fmt: skip
 
 

@@ -3,9 +3,11 @@ import pathlib
 
 import pytest
 
+from experiments.studies.attribute_weight import TABLE as ATTRIBUTE_WEIGHT
 from experiments.studies.bilinear_dim import TABLE as DIMS
 from experiments.studies.channel_parse_reduction import TABLE as REDUCTIONS
 from experiments.studies.damaged_pose import TABLE as DAMAGED
+from experiments.studies.positions import TABLE as POSITIONS
 from experiments.table3 import TABLE as TABLE3
 from experiments.tables import plan
 from experiments.tables.plan import Options
@@ -62,13 +64,24 @@ def test_a_variant_that_changes_nothing_shares_the_run_of_its_base(dataset, dim)
         assert len({plan.run_dir(row, 0, options) for row in table.rows}) == len(table.rows)
 
 
-def test_a_corrupted_pose_network_is_made_from_the_trained_one():
-    steps = {step.name: step for step in plan.steps(DAMAGED.rows, (0,), OPTIONS)}
-    assert steps["shuffled"].needs == (steps["pose"].done,)
-    assert steps["shuffled"].done in steps["seed0_frozen_shuffled"].needs
-    assert "--pose_dir=out/shuffled" in steps["seed0_frozen_shuffled"].command
+def test_each_seed_corrupts_the_trained_pose_network_in_another_way():
+    steps = {step.name: step for step in plan.steps(DAMAGED.rows, (0, 1), OPTIONS)}
+    assert steps["seed1_shuffled"].needs == (steps["pose"].done,)
+    assert {"--seed=1", "--damage=shuffled"} <= set(steps["seed1_shuffled"].command)
+    assert steps["seed1_shuffled"].done in steps["seed1_frozen_shuffled"].needs
+    assert "--pose_dir=out/seed1/shuffled" in steps["seed1_frozen_shuffled"].command
+    assert "--pose_dir=out/seed0/shuffled" in steps["seed0_lrdnn_shuffled"].command
     assert "--pose_dir=out/pose" in steps["seed0_frozen_pose"].command
-    assert "--pose_dir=out/shuffled" in steps["seed0_lrdnn_shuffled"].command
+
+
+def test_a_row_without_a_pose_branch_needs_no_pose_network():
+    (row,) = (row for row in POSITIONS.rows if row.pose is None)
+    assert names([row]) == ["seed0_b", "seed0_b_a", "seed0_positions", "seed0_positions_report"]
+    assert not any(flag.startswith("--pose_dir") for flag in plan.steps([row], (0,), OPTIONS)[-2].command)
+
+
+def test_a_row_may_start_from_a_row_with_other_flags():
+    assert names([ATTRIBUTE_WEIGHT.rows[-1]])[:2] == ["seed0_b", "seed0_b_a_sum"]
 
 
 def test_a_given_pose_network_is_not_trained():

@@ -59,10 +59,10 @@ def test_training_understands_the_flags_of_every_row(tables):
     for (dataset, name, _), value in zip(cases, values, strict=True):
         row = name.removeprefix("seed0_")
         if dataset != RENDERED:  # section 4.3
-            epochs = {"b_a": 60, "b_on": 160, "b_a_on": 160}.get(row, 100)
+            epochs = {"b_a": 60, "b_a_sum": 60, "b_on": 160, "b_a_on": 160}.get(row, 100)
             assert value == {"epochs": epochs, "learning_rate": 1e-4, "decay": 0.96}, (dataset, name)
         else:
-            epochs = {"b": 30, "b_a": 15, "b_on": 27, "b_a_on": 27}.get(row, 12)
+            epochs = {"b": 30, "b_a": 15, "b_a_sum": 15, "b_on": 27, "b_a_on": 27}.get(row, 12)
             assert value == {"epochs": epochs, "learning_rate": 1e-3 if row == "b" else 1e-4, "decay": 0.96}, name
 
 

@@ -96,8 +96,9 @@ def test_the_papers_schedule_and_input_are_the_defaults(tiny_dataset, tmp_path):
     [
         *((phase, option) for phase in ("identity", "attributes") for option in (
             {"pose_maps": "both"}, {"fuse": "maps"}, {"bilinear_dim": 64}, {"bilinear_seed": 0},
-            {"bilinear_method": "fft"}, {"channel_parse": True}, {"channel_parse_reduction": 4}, {"freeze_pose": True},
-            {"pose_dir": "pose"},
+            {"bilinear_method": "fft"}, {"channel_parse": True}, {"channel_parse_reduction": 4},
+            {"channel_parse_squeeze": "rms"}, {"channel_parse_normalize": True}, {"channel_parse_order": "after"},
+            {"freeze_pose": True}, {"pose_dir": "pose"},
         )),
         *((phase, {"imagenet_weights": "none"}) for phase in ("attributes", "fusion")),
         *(("identity", option) for option in ({"attribute_weight": 1.0}, {"attributes": True}, {"start_from": "run"})),
@@ -107,6 +108,21 @@ def test_an_option_without_effect_is_refused(tiny_dataset, run_dir, phase, optio
     (name,) = option
     with pytest.raises(InputError, match=f"--{name} has no effect in the {phase} phase, only in .*: leave it out"):
         train(phase, run_dir, tiny_dataset.path, **option)
+
+
+@pytest.mark.parametrize("option", [{"pose_dir": "pose"}, {"freeze_pose": True}])
+def test_fixed_maps_take_no_pose_network(tiny_dataset, run_dir, option):
+    (name,) = option
+    fixed = {"attributes": False, "pose_maps": "positions"}
+    with pytest.raises(InputError, match=f"--{name} has no effect with --pose_maps=positions"):
+        train("fusion", run_dir, tiny_dataset.path, **fixed, **option)
+
+
+def test_fixed_maps_are_fused_without_a_pose_network(tiny_dataset, run_dir, tmp_path):
+    options = {"attributes": False, "pose_maps": "positions", "bilinear_dim": 64, "epochs": 1, "batch_size": 8}
+    train("fusion", tmp_path, tiny_dataset.path, start_from=str(run_dir), projector_images=0, **options)
+    model, config = runs.load_model(tmp_path, "fusion")
+    assert not config.has_pose_branch and POSE_BRANCH not in [layer.name for layer in model.layers]
 
 
 def test_imagenet_weights_of_a_backbone_without_any_are_refused(tiny_dataset, tmp_path):
