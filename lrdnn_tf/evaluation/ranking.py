@@ -27,7 +27,7 @@ class Ranking:
         cmc: float64 [50], cmc[k - 1] is the share of queries with a true match among the first k.
         mean_ap: Mean average precision, as the mean of the precisions at the true matches.
         mean_ap_trapezoid: The same with the Market-1501 toolkit's trapezoid between the precisions.
-        mean_ap_interpolated: The same with the highest precision at each true match or a later one (paper, section 4.2).
+        mean_ap_interpolated: The same with the highest precision at a true match or a later one (paper, section 4.2).
         mean_inp: Mean inverse negative penalty (Ye et al., 2021): true matches / rank of the last of them.
         average_precisions: float64 [queries], NaN for queries without a true match.
         first_matches: int64 [queries], rank of the first true match, from 1; 0 without one.

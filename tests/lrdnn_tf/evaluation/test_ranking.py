@@ -249,6 +249,7 @@ def test_argument_that_cannot_be_used_is_named(function, argument, value):
         (np.ones(3, int), ["1", "2", "3"], "cameras: expected integers"),
         (np.ones((3, 1), int), np.ones(3, int), r"identities: expected one integer per image, not shape \(3, 1\)"),
         (np.ones(3, int), np.ones((), int), "cameras: expected one integer per image"),
+        (np.full(3, 2**63, np.uint64), np.ones(3, int), "identities: expected integers below 2\\*\\*63"),
         ([], [], "identities: expected one integer per image"),
         (np.ones(3, int), np.ones(4, int), "cameras: 4 cameras for 3 identities"),
     ],
@@ -256,6 +257,16 @@ def test_argument_that_cannot_be_used_is_named(function, argument, value):
 def test_labels_that_cannot_be_used_are_named(identities, cameras, named):
     with pytest.raises(InputError, match=f"^{named}"):
         Labels(identities, cameras)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int32, np.uint64])
+def test_labels_of_any_integer_type_are_compared_exactly(dtype):
+    # Compared as float64, which numpy takes for int64 with uint64, numbers above 2**53 would be equal.
+    large = 2**60 if dtype is np.uint64 else 100
+    query = Labels(np.array([large, large + 1], dtype), np.array([1, 1]))
+    gallery = Labels(np.array([large, large + 1, -1]), np.array([2, 2, 2]))
+    assert query.identities.dtype == query.cameras.dtype == np.int64
+    assert apply_protocol(query, gallery).matches.counts.tolist() == [1, 1]
 
 
 @pytest.mark.parametrize("function", [ranking.rank, ranking.rank_with_camera_pairs])
