@@ -12,6 +12,7 @@ unknown, and may differ between images of one person.
 from lrdnn_base import command  # isort: skip
 
 import dataclasses
+import decimal
 import os
 import pathlib
 from typing import Any, NamedTuple
@@ -25,7 +26,7 @@ from data_prep.source import SPLITS, Crop
 from lrdnn_base.errors import InputError
 from lrdnn_base.options import option
 from lrdnn_tf.attributes import UNKNOWN, AttributeTask
-from lrdnn_tf.data.dataset import DISTRACTOR, JUNK
+from lrdnn_tf.data.dataset import DISTRACTOR, JUNK, LARGEST_IDENTITY
 
 COLUMNS = ("path", "identity", "camera", "split")
 # Names that tables and model outputs use for other columns.
@@ -147,10 +148,11 @@ def _require(good: pd.Series, column: pd.Series, path: pathlib.Path, what: str) 
 
 def _number_identities(column: pd.Series, path: pathlib.Path) -> tuple[list[int], dict[str, int]]:
     """The number of each row's identity, and the number of each name when identities are names."""
-    if column.str.fullmatch(r"-?\d{1,18}").all():
-        numbers = column.astype("int64")
-        _require(numbers >= JUNK, column, path, f"identities below {JUNK} (junk)")
-        return numbers.tolist(), {}
+    if column.str.fullmatch(r"-?\d+").all():
+        numbers = column.map(decimal.Decimal)  # exact, and without Python's limit on the digits of an int
+        what = f"identities below {JUNK} (junk) or above 2**63 - 1 (a letter in one of them makes all of them names)"
+        _require((numbers >= JUNK) & (numbers <= LARGEST_IDENTITY), column, path, what)
+        return numbers.map(int).tolist(), {}
     names = sorted(set(column) - set(_NO_NAMES))
     number_of = {name: number for number, name in enumerate(names, start=1)}
     return column.map(number_of | _NO_NAMES).tolist(), number_of

@@ -15,7 +15,7 @@ from lrdnn_base.errors import InputError
 from lrdnn_base.files import listing
 from lrdnn_tf.attributes import AttributeTask
 from lrdnn_tf.data import records
-from lrdnn_tf.data.dataset import DISTRACTOR, JUNK
+from lrdnn_tf.data.dataset import DISTRACTOR, JUNK, LARGEST_IDENTITY
 
 
 def convert(
@@ -45,9 +45,11 @@ def convert(
         The `splits` of dataset.json.
 
     Raises:
-        InputError: out_dir exists or cannot be written, train has no identity, or images do not decode.
+        InputError: out_dir exists or cannot be written, train has no identity, an identity is not between JUNK and
+            LARGEST_IDENTITY, or images do not decode.
     """
     raw_dir = pathlib.Path(raw_dir)
+    _check_identities(raw_dir, crops)
     kept = {split: [crop for crop in crops[split] if _is_kept(split, crop)] for split in SPLITS}
     identities = _train_identities(raw_dir, kept["train"])
     _warn_of_left_out(crops, kept)
@@ -83,6 +85,12 @@ def convert(
             command=command,
         )
     return splits
+
+
+def _check_identities(raw_dir: pathlib.Path, crops: Mapping[str, Sequence[Crop]]) -> None:
+    everything = (crop for found in crops.values() for crop in found)
+    if bad := [crop.path for crop in everything if not JUNK <= crop.identity <= LARGEST_IDENTITY]:
+        raise InputError(f"{raw_dir}: {listing(bad, f'images of identities outside {JUNK} to 2**63 - 1')}")
 
 
 def _is_kept(split: str, crop: Crop) -> bool:

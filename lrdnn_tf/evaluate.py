@@ -74,8 +74,10 @@ def format_table(summary: dict) -> str:
     columns = {
         "rank1": "rank-1",
         "mAP": "mAP",
+        "mAP_interpolated": "mAP interpolated",
         "rank1_reranked": "rank-1 re-ranked",
         "mAP_reranked": "mAP re-ranked",
+        "mAP_interpolated_reranked": "mAP interpolated re-ranked",
         "mean_attribute_accuracy": "attributes",
     }
     table = pd.DataFrame(summary["phases"]).T[list(columns)].astype(float)

@@ -93,7 +93,7 @@ def _loading(
 ) -> tuple[Callable, Callable]:
     """Two functions of a pipeline: from `group` records to augmented images, and from all groups to a batch."""
     names = ["identity", *split.tasks]
-    labels = tf.constant(split.labels[["label", *split.tasks]].to_numpy())
+    labels = tf.constant(split.labels[["label", *split.tasks]].to_numpy(np.int32))  # class indices
     pixels_of = _cached_pixels(split) if cache_images else lambda index: decode_pixels(split.images[index])
     # Images of one size, as Market-1501's, are resized as a batch. Resized one by one, they would all be copied into
     # the batch afterwards, when they are many times larger.

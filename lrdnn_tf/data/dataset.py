@@ -14,6 +14,7 @@ DESCRIPTION_FILE = "dataset.json"
 FORMAT_VERSION = 1
 JUNK = -1  # identity of wrong detections, which every ranking ignores
 DISTRACTOR = 0  # identity of gallery images of people who are in no query
+LARGEST_IDENTITY = 2**63 - 1  # identities are int64 in records, labels and rankings
 CONVERTERS = "python -m data_prep.market1501, data_prep.dukemtmc or data_prep.from_csv"
 
 

@@ -29,7 +29,7 @@ class Split:
     Attributes:
         name: "train", "query" or "gallery".
         images: string [images], the original bytes of the image files.
-        labels: A row per image with the columns path (relative to the raw dataset) and, as int32, identity, label,
+        labels: A row per image with the columns path (relative to the raw dataset) and, as int64, identity, label,
             camera and the class index of every attribute task.
         tasks: Names of the attribute tasks.
     """
@@ -71,9 +71,9 @@ def read_split(dataset: Dataset, name: str) -> Split:
     columns = {column: tf.concat([part[column] for part in parts], axis=0) for column in parts[0]}
     labels = pd.DataFrame({"path": [path.decode() for path in columns["path"].numpy()]})
     for column in ("identity", "label", "camera"):
-        labels[column] = columns[column].numpy().astype(np.int32)
+        labels[column] = columns[column].numpy()
     tasks = tuple(task.name for task in dataset.attributes)
-    for task, classes in zip(tasks, columns["attributes"].numpy().astype(np.int32).T, strict=True):
+    for task, classes in zip(tasks, columns["attributes"].numpy().T, strict=True):
         labels[task] = classes
     _check_labels(dataset, name, labels)
     return Split(name, columns["image"], labels, tasks)

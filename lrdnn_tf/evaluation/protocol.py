@@ -9,7 +9,7 @@ import dataclasses
 import numpy as np
 
 from lrdnn_base.errors import InputError
-from lrdnn_tf.data.dataset import DISTRACTOR, JUNK
+from lrdnn_tf.data.dataset import DISTRACTOR, JUNK, LARGEST_IDENTITY
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -17,11 +17,12 @@ class Labels:
     """Identity and camera of each image.
 
     Attributes:
-        identities: Integers [images]: -1 for junk, 0 for a distractor, above 0 for a person.
-        cameras: Integers [images].
+        identities: int64 [images]: -1 for junk, 0 for a distractor, above 0 for a person.
+        cameras: int64 [images]. Both are converted from other types of integers.
 
     Raises:
-        InputError: An argument is empty, not a vector of integers, or they differ in length; the message names it.
+        InputError: An argument is empty or not a vector of integers below 2**63, or they differ in length; the message
+            names it.
     """
 
     identities: np.ndarray
@@ -34,7 +35,9 @@ class Labels:
                 raise InputError(f"{field.name}: expected one integer per image, not shape {values.shape}")
             if not np.issubdtype(values.dtype, np.integer):
                 raise InputError(f"{field.name}: expected integers, not {values.dtype}")
-            object.__setattr__(self, field.name, values)
+            if values.max() > LARGEST_IDENTITY:  # only uint64 can be; comparing it with int64 would round both
+                raise InputError(f"{field.name}: expected integers below 2**63, not {values.max()}")
+            object.__setattr__(self, field.name, values.astype(np.int64, copy=False))
         if len(self.cameras) != len(self):
             raise InputError(f"cameras: {len(self.cameras)} cameras for {len(self)} identities")
 

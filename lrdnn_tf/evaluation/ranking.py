@@ -27,6 +27,7 @@ class Ranking:
         cmc: float64 [50], cmc[k - 1] is the share of queries with a true match among the first k.
         mean_ap: Mean average precision, as the mean of the precisions at the true matches.
         mean_ap_trapezoid: The same with the Market-1501 toolkit's trapezoid between the precisions.
+        mean_ap_interpolated: The same with the highest precision at a true match or a later one (paper, section 4.2).
         mean_inp: Mean inverse negative penalty (Ye et al., 2021): true matches / rank of the last of them.
         average_precisions: float64 [queries], NaN for queries without a true match.
         first_matches: int64 [queries], rank of the first true match, from 1; 0 without one.
@@ -37,6 +38,7 @@ class Ranking:
     cmc: np.ndarray
     mean_ap: float
     mean_ap_trapezoid: float
+    mean_ap_interpolated: float
     mean_inp: float
     average_precisions: np.ndarray
     first_matches: np.ndarray
@@ -340,9 +342,27 @@ def _summary(protocol: Protocol, ahead: np.ndarray) -> Ranking:
         cmc=np.mean(first_matches[valid, None] <= np.arange(1, CMC_RANKS + 1), axis=0),
         mean_ap=float(average_precisions[valid].mean()),
         mean_ap_trapezoid=float(mean_per_query((precisions + previous) / 2).mean()),
+        mean_ap_interpolated=float(mean_per_query(_highest_from_here(precisions, order)).mean()),
         mean_inp=float(precisions[lasts].mean()),
         average_precisions=average_precisions,
         first_matches=first_matches,
         match_counts=counts,
         chance_rank1=float(np.mean(counts[valid] / candidates[valid])),
     )
+
+
+def _highest_from_here(precisions: np.ndarray, order: np.ndarray) -> np.ndarray:
+    """For each true match, the highest precision at it or at a later match of its query.
+
+    Each pass doubles the number of matches that are looked at, and only selects: nothing is rounded.
+
+    Args:
+        precisions: float64 [matches], query by query and nearest first.
+        order: int [matches], 1 for a query's nearest match, 2, ...
+    """
+    highest, step = precisions.copy(), 1
+    while step < order.max():
+        same_query = order[step:] > step
+        highest[:-step] = np.maximum(highest[:-step], np.where(same_query, highest[step:], 0))
+        step *= 2
+    return highest

@@ -168,7 +168,12 @@ def _suffix(ranking: str) -> str:
 
 
 def _rates(ranking: Ranking) -> dict[str, float]:
-    return {"mAP": ranking.mean_ap, "mAP_trapezoid": ranking.mean_ap_trapezoid, "mINP": ranking.mean_inp}
+    return {
+        "mAP": ranking.mean_ap,
+        "mAP_trapezoid": ranking.mean_ap_trapezoid,
+        "mAP_interpolated": ranking.mean_ap_interpolated,
+        "mINP": ranking.mean_inp,
+    }
 
 
 def _phase_summary(result: PhaseResult) -> dict[str, Any]:

@@ -5,14 +5,20 @@ import os
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
-from data_prep import from_csv, market1501
+from data_prep import from_csv, market1501, reid
+from data_prep.output import Output
+from data_prep.source import Crop
 from data_prep.verify import verify
 from lrdnn_base.errors import InputError
 from lrdnn_tf.attributes import AttributeTask
+from lrdnn_tf.data.batches import training_batches
 from lrdnn_tf.data.dataset import read_dataset
 from lrdnn_tf.data.split import read_split
+from lrdnn_tf.evaluation.descriptors import ranking_labels
+from lrdnn_tf.evaluation.ranking import rank_with_camera_pairs
 
 ROWS = """\
 path,identity,camera,split,hat,coat
@@ -82,6 +88,40 @@ def test_names_of_identities_are_numbered_in_their_order(people, tmp_path):
     assert dataset.identities == (1, 3)
     assert read_split(dataset, "train").labels.identity.tolist() == [3, 3, 1]
     assert read_split(dataset, "gallery").labels.identity.tolist() == [0, 2] and dataset.splits["gallery"].junk == 1
+
+
+LARGE = (1, 3_000_000_000, 4_294_967_297, 2**63 - 1)  # as int32: 1, -1294967296, 1, -1
+
+
+def test_large_identities_remain_different_people_up_to_the_ranking(tmp_path, jpeg):
+    rows = ["path,identity,camera,split"]
+    for number, (split, camera) in enumerate([("train", 1), ("query", 1), ("gallery", 2)]):
+        for index, identity in enumerate(LARGE):
+            rows.append(f"{split}{index}.jpg,{identity},{camera},{split}")
+            (tmp_path / f"{split}{index}.jpg").write_bytes(jpeg(number))
+    (tmp_path / "people.csv").write_text("\n".join(rows))
+    dataset = _convert(tmp_path / "people.csv", tmp_path / "out")
+    assert dataset.identities == LARGE
+    assert verify(tmp_path / "out").problems == []
+    train, query, gallery = (read_split(dataset, name) for name in ("train", "query", "gallery"))
+    for split in (train, query, gallery):
+        assert split.labels.identity.tolist() == list(LARGE)
+    _, labels = next(iter(training_batches(train, 32, 16, batch_size=4, seed=0)))
+    assert labels["identity"].dtype == np.int32 and sorted(labels["identity"].numpy()) == [0, 1, 2, 3]
+    queries, images = ranking_labels(query), ranking_labels(gallery)
+    result, _ = rank_with_camera_pairs(np.eye(4), np.eye(4), queries, images)
+    assert result.match_counts.tolist() == [1, 1, 1, 1] and result.mean_ap == 1
+
+
+@pytest.mark.parametrize("number", [2**63, 10**30])
+def test_identity_beyond_64_bits_is_named(people, tmp_path, number):
+    path = people(ROWS.replace("/3.jpg,5", f"/3.jpg,{number}"))
+    with pytest.raises(InputError, match=rf"people.csv: 1 identities .* above 2\*\*63 - 1 .*: '{number}' in line 4"):
+        _convert(path, tmp_path / "out")
+    crops = {split: [Crop("a/1.jpg", 1, 1), Crop("a/2.jpg", number, 1)] for split in ("train", "query", "gallery")}
+    with pytest.raises(InputError, match=r"raw: 3 images of identities outside -1 to 2\*\*63 - 1: a/2\.jpg"):
+        reid.convert(path.parent, "people", (), crops, Output(tmp_path / "out"))
+    assert not (tmp_path / "out").exists()
 
 
 def test_same_records_as_the_converter_of_folders(crop_folder, tmp_path):
@@ -154,6 +194,7 @@ def _without(column):
         (ROWS.replace("12,1,", "12,c1,").replace("5,1", "5,0"), "2 cameras .*: 'c1' in line 2, '0' in line 4"),
         (ROWS.replace("7,1,query", "7,1.5,query"), "1 cameras .*: '1.5' in line 7"),
         (ROWS.replace("-1,3", "-2,3"), "1 identities below -1 .*: '-2' in line 6"),
+        (ROWS.replace("12,1,", f"{'9' * 5000},1,"), "1 identities .* above 2.*'99.*99' in line 2"),
         (ROWS.replace("\na/3.jpg,5", "\n\na/3.jpg,"), "1 empty identities: '' in line 5"),
         (ROWS.replace("a/3.jpg", ""), "1 empty paths: '' in line 4"),
         (ROWS.replace("a/3.jpg", "a/1.jpg"), "1 paths that an earlier row has: 'a/1.jpg' in line 4"),

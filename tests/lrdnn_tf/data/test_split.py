@@ -28,7 +28,7 @@ def test_labels_are_in_record_order(make_dataset):
     np.testing.assert_array_equal(table.camera, 1 + number % 2)
     np.testing.assert_array_equal(table.hat, number % 3 - 1)
     assert (table.label == -1).all()
-    assert all(dtype.kind == "i" for dtype in table.dtypes[1:])
+    assert all(dtype == np.int64 for dtype in table.dtypes[1:])
 
 
 def test_original_bytes_by_index(make_dataset):

@@ -32,7 +32,7 @@ def test_summary_is_on_disk_and_has_the_main_numbers_of_every_phase(evaluated):
     assert json.loads((report_dir / "summary.json").read_text()) == summary
     assert list(summary["phases"]) == ["identity", "attributes", "fusion"]
     for phase in summary["phases"].values():
-        for name in ("rank1", "rank5", "rank10", "rank20", "mAP", "mAP_trapezoid", "mINP"):
+        for name in ("rank1", "rank5", "rank10", "rank20", "mAP", "mAP_trapezoid", "mAP_interpolated", "mINP"):
             assert 0 <= phase[name] <= 1
             assert 0 <= phase[f"{name}_reranked"] <= 1
         assert (phase["queries"], phase["queries_left_out"]) == (6, 0)
@@ -163,6 +163,20 @@ def test_a_gallery_too_small_for_k1_skips_reranking_with_one_message(
     assert summary["settings"]["rerank"] is False
     settings = Settings(k1=12)
     assert results.check_splits(tiny_dataset, *splits, settings) is settings
+
+
+def test_interpolated_map_is_in_every_table(evaluated):
+    summary, report_dir = evaluated
+    table = pd.read_csv(report_dir / "tables.csv").set_index(["phase", "table", "metric"]).value
+    printed = format_table(summary)
+    assert printed.splitlines()[0].count("mAP interpolated") == 2
+    for phase, numbers in summary["phases"].items():
+        assert table[phase, "retrieval", "mAP_interpolated"] == pytest.approx(numbers["mAP_interpolated"])
+        assert numbers["mAP_interpolated"] >= numbers["mAP"]
+        value = numbers["mAP_interpolated_reranked"]
+        assert table[phase, "retrieval re-ranked", "mAP_interpolated"] == pytest.approx(value)
+        row = next(line for line in printed.splitlines() if line.startswith(phase))
+        assert f" {100 * value:.1f}" in row
 
 
 @pytest.mark.slow

@@ -40,6 +40,7 @@ def sorted_reference(distances, query_labels, gallery_labels):
                 "cmc": [hits[:k].any() for k in range(1, 51)],
                 "ap": precision[hits].mean(),
                 "trapezoid": ((precision + previous) / 2)[hits].mean(),
+                "interpolated": interpolated_reference(precision, np.cumsum(hits) / hits.sum()),
                 "inp": hits.sum() / (np.flatnonzero(hits)[-1] + 1),
                 "chance": hits.mean(),
             }
@@ -47,10 +48,16 @@ def sorted_reference(distances, query_labels, gallery_labels):
     return {name: np.mean([result[name] for result in results], axis=0) for name in results[0]} | {"n": len(results)}
 
 
+def interpolated_reference(precision, recall):
+    """Mean, over the values that recall takes, of the highest precision at that recall or a higher one."""
+    return np.mean([precision[recall >= level].max() for level in np.unique(recall[recall > 0])])
+
+
 def assert_same(result, reference):
     np.testing.assert_allclose(result.cmc, reference["cmc"], atol=1e-12)
     assert result.mean_ap == pytest.approx(reference["ap"], abs=1e-9)
     assert result.mean_ap_trapezoid == pytest.approx(reference["trapezoid"], abs=1e-9)
+    assert result.mean_ap_interpolated == pytest.approx(reference["interpolated"], abs=1e-9)
     assert result.mean_inp == pytest.approx(reference["inp"], abs=1e-9)
     assert result.chance_rank1 == pytest.approx(reference["chance"], abs=1e-12)
     assert result.queries == reference["n"]
@@ -133,6 +140,26 @@ def test_metrics_by_hand():
     assert result.mean_inp == pytest.approx(2 / 3)
     assert result.chance_rank1 == pytest.approx(2 / 3)
     assert result.first_matches.tolist() == [1]
+
+
+def test_interpolated_precision_by_hand():
+    # Wrong, right, right, wrong, wrong, right: precisions 1/2, 2/3 and 1/2, the highest from each on 2/3, 2/3 and 1/2.
+    labels = [Labels([5], [1]), Labels([7, 5, 5, 7, 7, 5], [2] * 6)]
+    result = ranking.rank_distances([np.arange(6.0)[None]], *labels)
+    assert result.mean_ap == pytest.approx((1 / 2 + 2 / 3 + 1 / 2) / 3)
+    assert result.mean_ap_interpolated == pytest.approx((2 / 3 + 2 / 3 + 1 / 2) / 3)
+
+
+@pytest.mark.parametrize("noise", [0.1, 0.8, 5.0])
+def test_interpolated_precision_is_at_least_the_mean_of_the_precisions(noise):
+    result = ranking.rank(**make_data(noise=noise))
+    assert result.mean_ap <= result.mean_ap_interpolated <= 1
+    assert result.mean_ap_interpolated > result.mean_ap or result.mean_ap == 1
+
+
+def test_every_average_precision_of_a_perfect_ranking_is_1():
+    result = ranking.rank(**make_data(noise=0.01, dimensions=64))
+    assert (result.mean_ap, result.mean_ap_trapezoid, result.mean_ap_interpolated) == (1, 1, 1)
 
 
 def test_queries_without_a_match_are_left_out_and_counted():
@@ -222,6 +249,7 @@ def test_argument_that_cannot_be_used_is_named(function, argument, value):
         (np.ones(3, int), ["1", "2", "3"], "cameras: expected integers"),
         (np.ones((3, 1), int), np.ones(3, int), r"identities: expected one integer per image, not shape \(3, 1\)"),
         (np.ones(3, int), np.ones((), int), "cameras: expected one integer per image"),
+        (np.full(3, 2**63, np.uint64), np.ones(3, int), "identities: expected integers below 2\\*\\*63"),
         ([], [], "identities: expected one integer per image"),
         (np.ones(3, int), np.ones(4, int), "cameras: 4 cameras for 3 identities"),
     ],
@@ -229,6 +257,16 @@ def test_argument_that_cannot_be_used_is_named(function, argument, value):
 def test_labels_that_cannot_be_used_are_named(identities, cameras, named):
     with pytest.raises(InputError, match=f"^{named}"):
         Labels(identities, cameras)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int32, np.uint64])
+def test_labels_of_any_integer_type_are_compared_exactly(dtype):
+    # Compared as float64, which numpy takes for int64 with uint64, numbers above 2**53 would be equal.
+    large = 2**60 if dtype is np.uint64 else 100
+    query = Labels(np.array([large, large + 1], dtype), np.array([1, 1]))
+    gallery = Labels(np.array([large, large + 1, -1]), np.array([2, 2, 2]))
+    assert query.identities.dtype == query.cameras.dtype == np.int64
+    assert apply_protocol(query, gallery).matches.counts.tolist() == [1, 1]
 
 
 @pytest.mark.parametrize("function", [ranking.rank, ranking.rank_with_camera_pairs])
