@@ -17,7 +17,7 @@ SCORES = {
     "mAP re-ranked": "mAP_reranked",
     "attributes": "mean_attribute_accuracy",
 }
-CHANNEL_WEIGHTS = ("lowest channel weight", "highest channel weight")
+CHANNEL_WEIGHTS = ("lowest channel weight", "highest channel weight", "channel weight spread")
 _COLUMNS = ("row", "seed", *SCORES, *CHANNEL_WEIGHTS, "minutes", "revision", "machine", "command")
 
 
@@ -26,7 +26,8 @@ def measured(rows: Sequence[Row], seeds: Sequence[int], options: Options) -> pd.
 
     Returns:
         Columns row, seed; rank-1, mAP, rank-1 re-ranked, mAP re-ranked, attributes (mean accuracy), in percent;
-        lowest and highest mean weight that the channel parse block gives a pose map, if the row has that block;
+        lowest and highest mean weight that the channel parse block gives a pose map, and the standard deviation of a
+        map's weight over images (median over the maps), if the row has that block;
         minutes of training of the row's own phase (wall-clock); git revision, machine and command.
     """
     done = [(row, seed) for row in rows for seed in seeds if plan.is_done(plan.evaluation(row, seed, options))]
@@ -52,6 +53,7 @@ def _line(row: Row, seed: int, options: Options) -> dict[str, object]:
         **percent,
         "lowest channel weight": min(weights, default=None),
         "highest channel weight": max(weights, default=None),
+        "channel weight spread": scores.get("channel_weight_spread"),
         "minutes": pd.read_csv(folder / "metrics.csv")["seconds"].sum() / 60,
         "revision": joined(start["git_revision"] for start in starts),
         "machine": joined(start["machine"] for start in starts),

@@ -20,7 +20,10 @@ _BY_HAND, _DIFFERENCES, _OTHERS, _MADE = (
     "## What it shows", "## Differences in mAP", "## Others", "## How it was made",
 )  # fmt: skip
 _LEGEND = "In percent, mean ± standard deviation over seeds, which share one pose network; minutes of the row's phase."
-_LEGEND_WEIGHTS = " Channel weights: lowest and highest mean weight of a pose map, from 0 to 1; they start at 0.5."
+_LEGEND_WEIGHTS = (
+    " Channel weights: lowest and highest mean weight of a pose map, from 0 to 1; they start at 0.5. Spread: standard "
+    "deviation of a map's weight over the query images, median over the maps; 0 if all images get the same weights."
+)
 _LEGEND_PAPER = " The paper's columns (rank-1 / mAP) are copied from the paper, not measured here."
 _WEIGHTS = "channel weights"
 _COLOUR, _GRAY = "#0f766e", "#5b6776"
@@ -82,8 +85,8 @@ def _scores(lines: pd.DataFrame, rows: Sequence[Row], papers: Mapping[str, str])
         cells = {"row": row.name, "seeds": str(len(own))}
         cells |= {column: mean_and_spread(own[column]) for column in SCORES if lines[column].notna().any()}
         if lines[list(CHANNEL_WEIGHTS)].notna().any(axis=None):
-            lowest, highest = own[list(CHANNEL_WEIGHTS)].mean()
-            cells[_WEIGHTS] = "-" if np.isnan(lowest) else f"{lowest:.2f} to {highest:.2f}"
+            lowest, highest, spread = own[list(CHANNEL_WEIGHTS)].astype(float).mean()
+            cells[_WEIGHTS] = "-" if np.isnan(lowest) else f"{lowest:.2f} to {highest:.2f}, spread {spread:.3f}"
         for dataset, title in papers.items():
             cells[title] = "{:.1f} / {:.1f}".format(*row.paper[dataset]) if dataset in row.paper else "-"
         body.append(cells | {"minutes": f"{own['minutes'].mean():.1f}"})

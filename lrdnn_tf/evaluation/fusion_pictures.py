@@ -23,7 +23,7 @@ from pose_pretrain.pictures import draw_heat, draw_panel, enlarge
 
 POSE_CAPTIONS = ("image", "confidence maps", "affinity maps", "keypoints")
 RESPONSE_CAPTIONS = ("image", "main branch", "fused")
-_WEIGHED_IMAGES = 128  # for mean channel weights, which differ little between images
+_WEIGHED_IMAGES = 128  # enough for the mean and the standard deviation of channel weights
 UP, DOWN = "#0f766e", "#d97706"  # colours of weights above and below that of an untrained block
 _INK, _MUTED, _GRID = "#1f2933", "#5b6776", "#e3e7ec"
 _UNTRAINED = 0.5  # weight before training: the sigmoid of 0

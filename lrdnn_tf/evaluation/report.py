@@ -21,7 +21,7 @@ from lrdnn_tf.evaluation import fusion_pictures, pictures
 from lrdnn_tf.evaluation.attributes import mean_score
 from lrdnn_tf.evaluation.ranking import Ranking
 from lrdnn_tf.evaluation.results import COSINE, RERANKED, PhaseResult, Settings
-from lrdnn_tf.model.channel_weights import by_name
+from lrdnn_tf.model.channel_weights import by_name, median_spread
 
 PAGE, TABLES, SUMMARY = "index.html", "tables.csv", "summary.json"
 
@@ -94,14 +94,20 @@ def write_report(report_dir: str | os.PathLike, page: str, table: pd.DataFrame, 
 
 
 def method_name(config: ModelConfig) -> str:
-    """The paper's letters for a model: B, +A attributes, +H confidence maps, +C affinity maps."""
+    """The paper's letters for a model: B, +A attributes, +H confidence maps, +C affinity maps.
+
+    Only the model that is the paper's proposal ends in "(LRDNN)". What the paper has no row for gets a name of its own.
+    """
     letters = ["B"]
     letters += ["A"] if config.attributes else []
     letters += ["H"] if config.pose_maps in ("confidence", "both") else []
     letters += ["C"] if config.pose_maps in ("affinity", "both") else []
+    letters += ["positions"] if config.pose_maps == "positions" else []
     name = "+".join(letters)
-    if config.pose_maps != "none" and not config.channel_parse:
-        return f"{name} without channel parsing"
+    changes = ["without channel parsing"] if config.has_pose_branch and not config.channel_parse else []
+    changes += ["on pool5"] if config.has_pose_branch and config.fuse == "pool5" else []
+    if changes:
+        return f"{name} {', '.join(changes)}"
     return f"{name} (LRDNN)" if name == "B+A+H+C" else name
 
 
@@ -184,7 +190,7 @@ def _phase_summary(result: PhaseResult) -> dict[str, Any]:
     if RERANKED not in result.rankings:
         summary |= {metric + _suffix(RERANKED): None for metric in rates}
     return summary | {
-        "channel_weights": _channel_weights(result),
+        **_channel_weights(result),
         "queries": result.by_cosine.queries,
         "queries_left_out": result.by_cosine.queries_left_out,
         "mean_attribute_accuracy": mean_score(result.attributes, "accuracy"),
@@ -192,15 +198,16 @@ def _phase_summary(result: PhaseResult) -> dict[str, Any]:
     }
 
 
-def _channel_weights(result: PhaseResult) -> dict[str, dict[str, float]] | None:
-    """Mean weight of each keypoint and each limb; None without channel parsing."""
+def _channel_weights(result: PhaseResult) -> dict[str, Any]:
+    """Mean weight of each keypoint and each limb, and their spread over the images; None without channel parsing."""
     if result.fusion is None or result.fusion.channel_weights is None:
-        return None
+        return {"channel_weights": None, "channel_weight_spread": None}
     means = by_name(result.fusion.channel_weights)
-    return {
+    rounded = {
         kind: {name: round(float(value), 4) for name, value in of.droplevel(0).items()}
         for kind, of in means.groupby(level=0)
     }
+    return {"channel_weights": rounded, "channel_weight_spread": median_spread(result.fusion.channel_weights)}
 
 
 def _percent(value: float | None) -> str:

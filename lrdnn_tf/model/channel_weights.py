@@ -50,3 +50,12 @@ class ChannelWeights:
 def by_name(weights: pd.DataFrame) -> pd.Series:
     """Averages the weight of each keypoint and limb, indexed by (kind, name); a limb's x and y are averaged too."""
     return weights.groupby(["kind", "name"], sort=False)["weight"].mean()
+
+
+def median_spread(weights: pd.DataFrame) -> float:
+    """How much the weights depend on the image: the median over the channels of their standard deviation over images.
+
+    Args:
+        weights: Table returned by `ChannelWeights`.
+    """
+    return float(weights["spread"].median())

@@ -38,6 +38,7 @@ def pretend(row, seed: int, options: Options) -> None:
     }
     if row.phase == "fusion":
         scores["channel_weights"] = {"keypoint": {"nose": 0.25, "neck": 0.5}, "limb": {"neck to nose": 0.75}}
+        scores["channel_weight_spread"] = 0.07251
     plan.weights(row, seed, options).touch()
     summary = plan.evaluation(row, seed, options).done
     summary.parent.mkdir(parents=True)
@@ -62,7 +63,7 @@ def test_the_page_gives_means_spreads_differences_and_the_papers_scores(options,
     text = written(TABLE3, options)
     assert "`python -m experiments.x`" in text
     assert "| B+A+H+C | 2 | 50.0 ± 0.0 | 70.0 ± 14.1 |" in text
-    assert "| 0.25 to 0.75 | 90.4 / 82.8 | 85.3 / 73.2 | 1.5 |" in text
+    assert "| 0.25 to 0.75, spread 0.073 | 90.4 / 82.8 | 85.3 / 73.2 | 1.5 |" in text
     assert "| B+A+H+C − B | 20.0 ± 0.0 | +20.0, +20.0 | +13.0 | +7.7 |" in text
     assert "B+A+H |" not in text  # not measured yet
     assert "not measured here" in text
@@ -72,6 +73,7 @@ def test_the_page_gives_means_spreads_differences_and_the_papers_scores(options,
     lines = pd.read_csv(tmp_path / "results/table3_rendered.csv")
     assert lines["mAP"].tolist() == pytest.approx([40, 60, 60, 80])
     assert lines["minutes"].tolist() == [1.5] * 4
+    assert lines["channel weight spread"].dropna().tolist() == [0.07251] * 2
     assert lines.loc[lines["row"] == "B", "attributes"].isna().all()
     assert (tmp_path / "results/table3_rendered.png").stat().st_size > 10_000
     assert not list((tmp_path / "results").glob("writing.*"))

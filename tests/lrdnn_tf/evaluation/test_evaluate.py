@@ -9,15 +9,18 @@ import numpy as np
 import pandas as pd
 import pytest
 import tensorflow as tf
+import tf_keras as keras
 
 from lrdnn_base.errors import InputError
 from lrdnn_tf import runs
+from lrdnn_tf.data.decode import decode_image
 from lrdnn_tf.evaluate import evaluate, format_table
 from lrdnn_tf.evaluation import queries, ranking, results
 from lrdnn_tf.evaluation.descriptors import describe
 from lrdnn_tf.evaluation.reranking import rerank
 from lrdnn_tf.evaluation.results import COSINE, RERANKED, Settings, evaluate_phase
 from lrdnn_tf.evaluation.retrieval import retrieval_scores
+from lrdnn_tf.model.channel_parse import CHANNEL_WEIGHTS
 from lrdnn_tf.model.lrdnn import EMBEDDING
 
 SMALL = Settings(k1=5, k2=2)  # the gallery has 12 images
@@ -40,6 +43,16 @@ def test_summary_is_on_disk_and_has_the_main_numbers_of_every_phase(evaluated):
     assert 0 <= summary["phases"]["fusion"]["mean_attribute_accuracy"] <= 1
     assert summary["dataset"] == "tiny"
     assert 1000 <= summary["seconds"] < 2000
+
+
+def test_the_spread_of_channel_weights_is_that_of_the_models_own_weights(evaluated, trained_run, splits):
+    model, config = runs.load_model(trained_run, "fusion")
+    images = np.stack([decode_image(image, config.height, config.width) for image in splits[0].image_files(range(6))])
+    weights = keras.Model(model.input, model.get_layer(CHANNEL_WEIGHTS).output)(images).numpy()
+    phases = evaluated[0]["phases"]
+    expected = np.median(weights.reshape(6, -1).std(axis=0))
+    assert phases["fusion"]["channel_weight_spread"] == pytest.approx(expected, rel=1e-4)
+    assert phases["attributes"]["channel_weight_spread"] is None
 
 
 def test_chance_is_that_of_the_protocol(evaluated):

@@ -165,6 +165,12 @@ def test_pairs_without_a_match_are_grey_in_the_heat_map():
         ({"attributes": True, "pose_maps": "both"}, "B+A+H+C (LRDNN)"),
         ({"attributes": True, "pose_maps": "both", "channel_parse": False}, "B+A+H+C without channel parsing"),
         ({"pose_maps": "both"}, "B+H+C"),
+        ({"attributes": True, "pose_maps": "both", "fuse": "pool5"}, "B+A+H+C on pool5"),
+        (
+            {"attributes": True, "pose_maps": "confidence", "channel_parse": False, "fuse": "pool5"},
+            "B+A+H without channel parsing, on pool5",
+        ),
+        ({"attributes": True, "pose_maps": "positions", "channel_parse": False}, "B+A+positions"),
     ],
 )
 def test_method_names_are_the_papers(fields, name, tiny_dataset):
