@@ -16,7 +16,8 @@ from pose_pretrain.network import STRIDE, build_pose_network
 EMBEDDING = "embedding"
 IDENTITY = "identity"
 CLASSIFIER_SUFFIX = "_classifier"
-ALIGNMENT_EPSILON = 1e-5  # below the variance of nearly every pose map
+# Below the variance of nearly every pose map. TensorFlow's fused BatchNorm replaces anything below 1.001e-5 by that.
+ALIGNMENT_EPSILON = 1e-5
 POSE_BRANCH = "pose_network"  # a nested model, which takes all weights of pose pretraining
 
 
