@@ -23,8 +23,8 @@ from lrdnn_tf.phases import PHASES
 BEST_WEIGHTS_FILE = "best.weights.h5"
 WEIGHTS = {  # which weights of a phase, and what a report and a model card say about them
     "last": "those after the last epoch",
-    "best": "those of the epoch with the highest mAP on the query and gallery images that it was trained beside; "
-    "numbers that are measured on these images flatter them",
+    "best": "those of the epoch with the highest mAP on query and gallery, chosen while the phase trained; "
+    "numbers measured on these images flatter them",
 }
 HOW_TO_KEEP_BEST = "only a training with --evaluate_every keeps it; train in another --run_dir, or use --weights=last"
 
