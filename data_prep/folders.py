@@ -7,8 +7,8 @@ from collections.abc import Mapping
 
 from absl import logging
 
+from data_prep.crops import Crop
 from data_prep.output import list_all
-from data_prep.source import Crop
 from lrdnn_base.errors import InputError
 from lrdnn_base.files import listing
 

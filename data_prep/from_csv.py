@@ -21,8 +21,8 @@ import pandas as pd
 from absl import flags, logging
 
 from data_prep import reid
+from data_prep.crops import SPLITS, Crop
 from data_prep.output import Output, command_line, count_table, list_all
-from data_prep.source import SPLITS, Crop
 from lrdnn_base.errors import InputError
 from lrdnn_base.options import option
 from lrdnn_tf.attributes import UNKNOWN, AttributeTask

@@ -9,8 +9,8 @@ from typing import Any
 from absl import logging
 
 from data_prep import shards as shard_files
+from data_prep.crops import SPLITS, Crop
 from data_prep.output import Output
-from data_prep.source import SPLITS, Crop
 from lrdnn_base.errors import InputError
 from lrdnn_base.files import listing
 from lrdnn_tf.attributes import AttributeTask

@@ -8,30 +8,13 @@ from typing import Any, NamedTuple
 
 from absl import flags, logging
 
+from data_prep.crops import Crop
 from data_prep.output import Output, command_line, count_table
 from lrdnn_base.errors import InputError
 from lrdnn_base.files import listing
 from lrdnn_base.options import option
 from lrdnn_tf.attributes import UNKNOWN, AttributeTask
 from lrdnn_tf.data.dataset import DISTRACTOR
-
-SPLITS = ("train", "query", "gallery")
-
-
-class Crop(NamedTuple):
-    """One image of one person.
-
-    Attributes:
-        path: Relative to the raw dataset.
-        identity: lrdnn_tf.data.dataset.JUNK for junk, DISTRACTOR for a distractor, otherwise from 1.
-        camera: Counted from 1.
-        attributes: One class index per attribute task, UNKNOWN for an unknown class.
-    """
-
-    path: str
-    identity: int
-    camera: int
-    attributes: tuple[int, ...] = ()
 
 
 class Source(NamedTuple):

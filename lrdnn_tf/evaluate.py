@@ -34,18 +34,22 @@ def evaluate(
         phases: Names of phases; all that are trained when None.
         batch_size: Images at a time; does not change the numbers.
         settings: How descriptors are computed and compared.
-        report_dir: Folder of the report; run_dir/report when None.
+        report_dir: Folder of the report; run_dir/report when None, and run_dir/report_best for the best weights.
         started_at: Unix time from which "seconds" counts; now when None.
 
     Returns:
         The content of summary.json, see `lrdnn_tf.evaluation.report.summarize`.
 
     Raises:
-        InputError: A phase or the dataset is missing or cannot be used, or the report cannot be written.
+        InputError: A phase, its weights or the dataset are missing or cannot be used, or the report cannot be written,
+            or its folder is that of the run's other weights.
     """
     started_at = time.time() if started_at is None else started_at
     dataset = read_dataset(data_dir)
-    phases = list(phases or runs.trained_phases(run_dir))
+    report_dir = _report_dir(run_dir, report_dir, settings.weights)
+    phases = list(phases or runs.trained_phases(run_dir, settings.weights))
+    if not phases and runs.trained_phases(run_dir):
+        raise InputError(f"no trained phase in {run_dir} has {runs.BEST_WEIGHTS_FILE}: {runs.HOW_TO_KEEP_BEST}")
     if not phases:
         train = f"python -m lrdnn_tf.train --phase=identity --run_dir={run_dir} --data_dir={data_dir}"
         raise InputError(f"no trained phase in {run_dir}: train one with {train}")
@@ -54,10 +58,21 @@ def evaluate(
     results = [evaluate_phase(run_dir, phase, dataset, query, gallery, batch_size, settings) for phase in phases]
     summary = summarize(results, dataset, settings, command.command_line(), time.time() - started_at)
     page = render_page(results, dataset, query, gallery, summary)
-    path = write_report(report_dir or pathlib.Path(run_dir) / "report", page, long_table(results), summary)
+    path = write_report(report_dir, page, long_table(results), summary)
     print(format_table(summary))
     print(f"report: {path}")
     return summary
+
+
+def _report_dir(run_dir: str | os.PathLike, report_dir: str | os.PathLike | None, weights: str) -> pathlib.Path:
+    """The folder of the report; an InputError when the run's report on its other weights belongs there."""
+    folder = pathlib.Path(report_dir or runs.report_path(run_dir, weights))
+    others = [runs.report_path(run_dir, other).resolve() for other in runs.WEIGHTS if other != weights]
+    if folder.resolve() in others:
+        raise InputError(
+            f"--report_dir={folder} is for the other weights of the run: leave it out, or name another one"
+        )
+    return folder
 
 
 def _read_split(dataset: Dataset, name: str) -> Split:
@@ -99,7 +114,7 @@ if __name__ == "__main__":
     flags.DEFINE_list("phases", None, "Phases to evaluate, separated by commas. Default: all that are trained.")
     flags.DEFINE_integer("batch_size", 64, "Images at a time; does not change the numbers.")
     command.define_flags(Settings)
-    flags.DEFINE_string("report_dir", None, "Folder of the report. Default: RUN_DIR/report.")
+    flags.DEFINE_string("report_dir", None, "Folder of the report. Default: RUN_DIR/report, or report_best there.")
     flags.DEFINE_float("started_at", None, "Unix time from which the report's seconds count. Default: now.")
     flags.mark_flags_as_required(["run_dir", "data_dir"])
     command.run(main)

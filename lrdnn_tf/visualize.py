@@ -13,12 +13,17 @@ from lrdnn_base.images import write_image
 from lrdnn_tf import runs
 from lrdnn_tf.data.decode import read_image
 from lrdnn_tf.evaluation import fusion_pictures
+from lrdnn_tf.evaluation.results import Settings
 
 _BATCH_SIZE = 32
 
 
 def visualize(
-    run_dir: str | os.PathLike, images: str | os.PathLike, out_dir: str | os.PathLike, limit: int = 12
+    run_dir: str | os.PathLike,
+    images: str | os.PathLike,
+    out_dir: str | os.PathLike,
+    limit: int = 12,
+    weights: str = "last",
 ) -> None:
     """Writes pose_maps.jpg (the paper's Fig. 2), and responses.jpg (Fig. 4) where the model fuses maps.
 
@@ -27,13 +32,15 @@ def visualize(
         images: Folder of crops, including its subfolders, or one crop.
         out_dir: Folder for the pictures.
         limit: Maximum number of crops, which are evenly spread over the sorted files.
+        weights: "last" or "best".
 
     Raises:
-        InputError: No fusion phase, no image, an image that cannot be decoded, or a picture that cannot be written.
+        InputError: No fusion phase or no such weights, no image, an image that cannot be decoded, or a picture that
+            cannot be written.
     """
     paths = find_images(images)
     paths = [paths[index] for index in np.linspace(0, len(paths) - 1, min(limit, len(paths))).round().astype(int)]
-    model, config = runs.load_model(run_dir, "fusion")
+    model, config = runs.load_model(run_dir, "fusion", weights)
     pixels = np.stack([read_image(path, config.height, config.width) for path in paths])
     kinds = {"pose_maps": (fusion_pictures.pose_panels, fusion_pictures.POSE_CAPTIONS)}
     if fusion_pictures.has_responses(config):
@@ -51,7 +58,7 @@ def visualize(
 
 def main() -> None:
     args = flags.FLAGS
-    visualize(args.run_dir, args.images, args.out_dir, args.limit)
+    visualize(args.run_dir, args.images, args.out_dir, args.limit, args.weights)
 
 
 if __name__ == "__main__":
@@ -59,5 +66,6 @@ if __name__ == "__main__":
     flags.DEFINE_string("images", None, "Folder of crops.")
     flags.DEFINE_string("out_dir", None, "Folder for pose_maps.jpg and responses.jpg.")
     flags.DEFINE_integer("limit", 12, "Maximum number of crops, evenly spread over the folder.", lower_bound=1)
+    command.define_flags(Settings, ["weights"])
     flags.mark_flags_as_required(["run_dir", "images", "out_dir"])
     command.run(main)

@@ -68,6 +68,22 @@ def test_lrdnn_tf_imports_downwards_only():
     assert not wrong
 
 
+def test_no_module_imports_itself_through_others():
+    """Imports inside functions count: they hide a circle until the function is called."""
+    files = {
+        ".".join(path.relative_to(ROOT).with_suffix("").parts): path for name in PACKAGES for path in modules(name)
+    }
+
+    def modules_of(path):
+        return {name if name in files else name.rpartition(".")[0] for name in imported(path)} & files.keys()
+
+    needs = {name: modules_of(path) for name, path in files.items()}
+    while removable := [name for name, below in needs.items() if not below & needs.keys()]:
+        for name in removable:
+            del needs[name]
+    assert not needs
+
+
 def test_the_pose_network_knows_nothing_of_re_identification():
     text = "".join(path.read_text().lower() for path in modules("pose_pretrain"))
     assert "identit" not in text

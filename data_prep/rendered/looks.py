@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 
 from data_prep.market1501 import TASKS
+from lrdnn_base.errors import InputError
 from lrdnn_tf.attributes import UNKNOWN
 
 Colour = tuple[int, int, int]  # red, green, blue, 0..255
@@ -75,8 +76,13 @@ def random_look(rng: np.random.Generator, **fixed: str) -> Look:
     Args:
         rng: The only source of randomness.
         fixed: Class names that are given, for example gender="female"; upper_colour="unknown" gives two colours.
+
+    Raises:
+        InputError: A task of Market-1501 was added without its class in a drawn person.
     """
     names = {**_random_classes(rng, fixed), **fixed}
+    if missing := [task for task in CLASSES if task not in names]:
+        raise InputError(f"{', '.join(missing)}: drawn people have no class; add one to _random_classes in {__file__}")
     upper, upper_second = _garment(rng, names["upper_colour"], CLASSES["upper_colour"])
     lower, lower_second = _garment(rng, names["lower_colour"], CLASSES["lower_colour"])
     tall = {"young": 1.16, "teenager": 1.62, "adult": 1.75, "old": 1.66}[names["age"]]

@@ -22,6 +22,7 @@ from lrdnn_tf.evaluation.attributes import mean_score
 from lrdnn_tf.evaluation.ranking import Ranking
 from lrdnn_tf.evaluation.results import COSINE, RERANKED, PhaseResult, Settings
 from lrdnn_tf.model.channel_weights import by_name, median_spread
+from lrdnn_tf.runs import WEIGHTS
 
 PAGE, TABLES, SUMMARY = "index.html", "tables.csv", "summary.json"
 
@@ -164,6 +165,7 @@ def render_page(results: Sequence[PhaseResult], dataset: Dataset, query: Split, 
         attributes={result.phase: result.attributes for result in results if result.attributes is not None},
         paper=PAPER,
         measured={method_name(result.config): result.by_cosine for result in results},
+        weights=WEIGHTS[summary["settings"]["weights"]],
         configs={result.phase: json.dumps(result.origin, indent=2) for result in results},
     )
 

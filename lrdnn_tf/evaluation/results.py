@@ -41,6 +41,11 @@ class Settings:
     k1: int = option(20, "Re-ranking: number of nearest neighbours that are tested for reciprocity.", at_least=1)
     k2: int = option(6, "Re-ranking: number of nearest neighbours that a vector is averaged over.", at_least=1)
     lambda_value: float = option(0.3, "Re-ranking: weight of the original distance.", at_least=0, at_most=1)
+    weights: str = option(
+        "last",
+        "Weights of a phase: the last, or the best by mAP, which --evaluate_every keeps.",
+        choices=tuple(runs.WEIGHTS),
+    )
 
     def __post_init__(self):
         check_options(self)
@@ -106,8 +111,8 @@ def evaluate_phase(
             settings are checked before the model is loaded.
     """
     settings = check_splits(dataset, query, gallery, settings)
-    model, config = runs.load_model(run_dir, phase)
-    print(f"evaluating the {phase} phase")
+    model, config = runs.load_model(run_dir, phase, settings.weights)
+    print(f"evaluating the {settings.weights} weights of the {phase} phase")
     try:
         descriptions = [describe(model, split, batch_size, settings.flip) for split in (query, gallery)]
         embeddings = [description.embeddings for description in descriptions]

@@ -11,16 +11,18 @@ from lrdnn_tf.serving.model_card import CARD_FILE, model_card, read_summary
 from lrdnn_tf.serving.warmup import write_warmup_requests
 
 
-def export(run_dir: str | os.PathLike, phase: str, export_dir: str | os.PathLike) -> pathlib.Path:
+def export(
+    run_dir: str | os.PathLike, phase: str, export_dir: str | os.PathLike, weights: str = "last"
+) -> pathlib.Path:
     """Writes the next version of a SavedModel, with warm-up requests and a model card, and returns its folder.
 
     The folder is written under a temporary name and then renamed, since TensorFlow Serving polls for new versions.
 
     Raises:
-        InputError: The phase is missing or not complete.
+        InputError: The phase is missing or not complete, or has no such weights, "last" or "best".
     """
-    model, config = runs.load_model(run_dir, phase)
-    card = model_card(runs.read_config(run_dir, phase), read_summary(run_dir))
+    model, config = runs.load_model(run_dir, phase, weights)
+    card = model_card(runs.read_config(run_dir, phase), read_summary(run_dir, weights), weights)
     export_dir = pathlib.Path(export_dir)
     export_dir.mkdir(parents=True, exist_ok=True)
     versions = [int(path.name) for path in export_dir.iterdir() if path.name.isdigit()]
@@ -35,14 +37,20 @@ def export(run_dir: str | os.PathLike, phase: str, export_dir: str | os.PathLike
     return temporary.rename(version)
 
 
-def export_tflite(run_dir: str | os.PathLike, phase: str, precision: str, out_dir: str | os.PathLike) -> pathlib.Path:
-    """Writes the embedding of a phase to out_dir/PHASE-PRECISION.tflite; see `lrdnn_tf.serving.tflite.to_tflite`.
+def export_tflite(
+    run_dir: str | os.PathLike, phase: str, precision: str, out_dir: str | os.PathLike, weights: str = "last"
+) -> pathlib.Path:
+    """Writes the embedding of a phase as a .tflite file; see `lrdnn_tf.serving.tflite.to_tflite`.
+
+    Returns:
+        Its path, out_dir/PHASE-PRECISION.tflite, or PHASE-best-PRECISION.tflite for the best weights.
 
     Raises:
-        InputError: The phase is missing or not complete, or there is no such precision.
+        InputError: The phase is missing or not complete, or has no such weights, or there is no such precision.
     """
-    content = tflite.to_tflite(*runs.load_model(run_dir, phase), precision)
-    path = pathlib.Path(out_dir) / f"{phase}-{precision}.tflite"
+    content = tflite.to_tflite(*runs.load_model(run_dir, phase, weights), precision)
+    name = phase if weights == "last" else f"{phase}-{weights}"
+    path = pathlib.Path(out_dir) / f"{name}-{precision}.tflite"
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as temporary:
         temporary.write_bytes(content)

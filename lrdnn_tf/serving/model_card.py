@@ -5,6 +5,7 @@ import os
 import pathlib
 
 from lrdnn_base.files import read_json
+from lrdnn_tf import runs
 
 CARD_FILE = "assets.extra/model_card.md"
 _TEMPLATE = pathlib.Path(__file__).with_suffix(".md")
@@ -18,12 +19,13 @@ _SHOWN = {
 }
 
 
-def model_card(config: dict, summary: dict | None) -> str:
+def model_card(config: dict, summary: dict | None, weights: str = "last") -> str:
     """The card as Markdown.
 
     Args:
         config: config.json of the phase.
-        summary: summary.json of the run's report; None when the run was not evaluated.
+        summary: summary.json of the run's report on these weights; None when they were not evaluated.
+        weights: "last" or "best".
     """
     model, phase = config["model"], config["phase"]
     tasks = [f"- {task['name']}: {', '.join(task['classes'])}" for task in model["attributes"]]
@@ -31,19 +33,20 @@ def model_card(config: dict, summary: dict | None) -> str:
         model=model,
         dataset=config["dataset"],
         phase=phase,
+        weights=runs.WEIGHTS[weights],
         attributes="\n".join(["Attributes and their classes:", "", *tasks]) if tasks else "It has no attribute heads.",
         metrics=_metrics(phase, summary),
         config=json.dumps({"model": model, "training": config["training"]}, indent=2),
     )
 
 
-def read_summary(run_dir: str | os.PathLike) -> dict | None:
-    """The content of the run's report/summary.json; None when there is no such file.
+def read_summary(run_dir: str | os.PathLike, weights: str = "last") -> dict | None:
+    """The content of summary.json in the run's report on these weights; None when there is no such file.
 
     Raises:
         InputError: The file cannot be read.
     """
-    path = pathlib.Path(run_dir) / "report" / "summary.json"
+    path = runs.report_path(run_dir, weights) / "summary.json"
     return read_json(path, "evaluate again with python -m lrdnn_tf.evaluate") if path.is_file() else None
 
 

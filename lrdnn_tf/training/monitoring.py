@@ -11,9 +11,9 @@ from tensorboard.plugins.hparams import api as hparams
 from lrdnn_base.callbacks import EpochTable
 from lrdnn_base.run_folder import save_weights
 from lrdnn_tf.model.channel_weights import ChannelWeights, by_name
+from lrdnn_tf.runs import BEST_WEIGHTS_FILE
 
 RETRIEVAL_FILE = "retrieval.csv"
-BEST_WEIGHTS_FILE = "best.weights.h5"
 _IMAGES_SHOWN = 16
 
 
@@ -21,7 +21,8 @@ class Retrieval(keras.callbacks.Callback):
     """Scores the model on query and gallery every few epochs, and keeps the weights of the best mAP.
 
     retrieval.csv gets a line for each scoring; best.weights.h5 holds the best weights so far. Choosing a model by the
-    split that it is reported on would flatter it, so a phase still ends with its last weights.
+    split that it is reported on would flatter it, so a phase still ends with its last weights, and only --weights=best
+    uses the best ones.
 
     Args:
         model: The model to score and save.

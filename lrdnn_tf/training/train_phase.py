@@ -84,6 +84,8 @@ def train_phase(
         callbacks = []
         if runtime.is_chief:
             folder.mkdir(parents=True, exist_ok=True)
+            if not was_started(folder):  # those of a training that ended before its first checkpoint
+                (folder / runs.BEST_WEIGHTS_FILE).unlink(missing_ok=True)
             write_json(folder / CONFIG_FILE, config)
             write_hyperparameters(folder, str(folder), config["model"] | config["training"])
             images, _ = next(iter(batches()))

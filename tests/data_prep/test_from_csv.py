@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from data_prep import from_csv, market1501, reid
+from data_prep.crops import Crop
 from data_prep.output import Output
-from data_prep.source import Crop
 from data_prep.verify import verify
 from lrdnn_base.errors import InputError
 from lrdnn_tf.attributes import AttributeTask

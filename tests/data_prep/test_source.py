@@ -6,7 +6,8 @@ import sys
 
 import pytest
 
-from data_prep.source import Crop, Source, convert_source
+from data_prep.crops import Crop
+from data_prep.source import Source, convert_source
 from lrdnn_base.errors import InputError
 from lrdnn_tf.attributes import AttributeTask
 from lrdnn_tf.data.dataset import read_dataset

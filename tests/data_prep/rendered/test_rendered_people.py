@@ -9,6 +9,7 @@ from data_prep.rendered.body import Stance, pose_body, random_stance
 from data_prep.rendered.figures import Light, draw_figure
 from data_prep.rendered.looks import CLASSES, PALETTE, TWIN_TASKS, random_look, random_looks, twin, with_attributes
 from data_prep.rendered.people import build_figure
+from lrdnn_base.errors import InputError
 from lrdnn_tf.attributes import UNKNOWN
 from pose_pretrain.skeleton import KEYPOINTS
 
@@ -23,6 +24,12 @@ PLAIN = {
 
 def plain_look(**classes):
     return random_look(np.random.default_rng(5), **{**PLAIN, **classes})
+
+
+def test_a_task_without_a_class_in_drawn_people_is_named(monkeypatch):
+    monkeypatch.setitem(CLASSES, "glasses", ("no", "yes"))
+    with pytest.raises(InputError, match=r"^glasses: .*_random_classes in .*looks\.py$"):
+        random_looks(np.random.default_rng(0), 1)
 
 
 def draw(look, yaw=0.0, stance=None):

@@ -263,8 +263,8 @@ def test_a_dataset_with_nothing_to_evaluate_is_named(trained_run, tiny_dataset, 
 
 @pytest.mark.parametrize(("value", "named"), [(np.nan, "the model returns NaN"), (0, "row 0 is all zeros")])
 def test_a_corrupted_model_is_named(trained_run, tiny_dataset, monkeypatch, value, named):
-    def broken(run_dir, phase):
-        model, config = load_model(run_dir, phase)
+    def broken(*arguments):
+        model, config = load_model(*arguments)
         model.set_weights([np.full_like(weights, value) for weights in model.get_weights()])
         return model, config
 
