@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from experiments.tables import plan
@@ -14,6 +15,7 @@ from experiments.tables.measured import CHANNEL_WEIGHTS, SCORES, joined
 from experiments.tables.plan import Options
 from experiments.tables.rows import DATASETS, RENDERED, Row, Table
 from lrdnn_base.files import replacing, write_text
+from lrdnn_tf.evaluation.report import WHY_RERANKED
 
 _TITLES = {"market1501": "Market-1501", "dukemtmc": "DukeMTMC-reID", "rendered": "the built-in dataset"}
 _BY_HAND, _DIFFERENCES, _OTHERS, _MADE = (
@@ -24,9 +26,10 @@ _LEGEND_WEIGHTS = (
     " Channel weights: lowest and highest mean weight of a pose map, from 0 to 1; they start at 0.5. Spread: standard "
     "deviation of a map's weight over the query images, median over the maps; 0 if all images get the same weights."
 )
-_LEGEND_PAPER = " The paper's columns (rank-1 / mAP) are copied from the paper, not measured here."
+_LEGEND_PAPER = f" The paper's columns (rank-1 / mAP) are copied from the paper, not measured here. {WHY_RERANKED}"
 _WEIGHTS = "channel weights"
 _COLOUR, _GRAY = "#0f766e", "#5b6776"
+_OFFSET = 0.18  # of a row's dots without re-ranking, upwards, and of its re-ranked ones, downwards
 
 
 def write(lines: pd.DataFrame, table: Table, options: Options, command: str) -> pathlib.Path:
@@ -66,7 +69,7 @@ def _markdown(lines: pd.DataFrame, table: Table, options: Options, command: str,
     if by_hand:
         parts += [_BY_HAND, by_hand]
     if differences := _differences(lines, table, rows, papers):
-        parts += [_DIFFERENCES, "Between two rows, within the same seed.", differences]
+        parts += [_DIFFERENCES, "Between two rows, within the same seed, without and with re-ranking.", differences]
     if table.others:
         parts += [_OTHERS, "Rank-1 / mAP as the paper quotes them, not measured here.", table.others]
     first = int(lines["seed"].min())
@@ -83,26 +86,34 @@ def _scores(lines: pd.DataFrame, rows: Sequence[Row], papers: Mapping[str, str])
     for row in rows:
         own = lines[lines["row"] == row.name]
         cells = {"row": row.name, "seeds": str(len(own))}
-        cells |= {column: mean_and_spread(own[column]) for column in SCORES if lines[column].notna().any()}
+        for column in SCORES:
+            if column == "attributes":  # which follow our re-ranked scores
+                for dataset, title in papers.items():
+                    cells[title] = "{:.1f} / {:.1f}".format(*row.paper[dataset]) if dataset in row.paper else "-"
+            if lines[column].notna().any():
+                cells[column] = mean_and_spread(own[column])
         if lines[list(CHANNEL_WEIGHTS)].notna().any(axis=None):
             lowest, highest, spread = own[list(CHANNEL_WEIGHTS)].astype(float).mean()
             cells[_WEIGHTS] = "-" if np.isnan(lowest) else f"{lowest:.2f} to {highest:.2f}, spread {spread:.3f}"
-        for dataset, title in papers.items():
-            cells[title] = "{:.1f} / {:.1f}".format(*row.paper[dataset]) if dataset in row.paper else "-"
         body.append(cells | {"minutes": f"{own['minutes'].mean():.1f}"})
     return _grid(body)
 
 
 def _differences(lines: pd.DataFrame, table: Table, rows: Sequence[Row], papers: Mapping[str, str]) -> str:
-    by_seed = lines.pivot(index="seed", columns="row", values="mAP")
+    columns = [column for column in ("mAP", "mAP re-ranked") if lines[column].notna().any()]
+    by_seed = lines.pivot(index="seed", columns="row", values=columns)
     body = []
     for row in rows:
         for other in [other for other in rows if other.name in table.compared.get(row.name, ())]:
-            difference = (by_seed[row.name] - by_seed[other.name]).dropna()
-            if difference.empty:
+            differences = (
+                by_seed.xs(row.name, axis=1, level="row") - by_seed.xs(other.name, axis=1, level="row")
+            ).dropna()
+            if differences.empty:
                 continue
-            cells = {"": f"{row.name} − {other.name}", "difference": mean_and_spread(difference)}
-            cells["each seed"] = ", ".join(f"{value:+.1f}" for value in difference)
+            cells = {"": f"{row.name} − {other.name}"}
+            for column in columns:
+                cells[column] = mean_and_spread(differences[column])
+                cells[f"{column}, each seed"] = ", ".join(f"{value:+.1f}" for value in differences[column])
             for dataset, title in papers.items():
                 quoted = dataset in row.paper and dataset in other.paper
                 cells[title] = f"{row.paper[dataset][1] - other.paper[dataset][1]:+.1f}" if quoted else "-"
@@ -126,23 +137,38 @@ def mean_and_spread(values: pd.Series) -> str:
 
 
 def draw(lines: pd.DataFrame, table: Table, dataset: str) -> Figure:
-    """Rank-1 and mAP: a dot per seed, a bar at their mean, and a diamond where the paper has a score for the row."""
+    """Rank-1 and mAP, without re-ranking above and re-ranked below: a dot per seed, and a bar at their mean.
+
+    The paper's score of a row is a diamond beside the re-ranked scores.
+    """
     names = list(dict.fromkeys(lines["row"]))
-    paper = {row.name: row.paper.get(dataset) for row in table.rows if table.beside_paper}
-    figure = Figure(figsize=(10, 1.3 + 0.42 * len(names)), layout="constrained")
+    paper = {row.name: row.paper[dataset] for row in table.rows if table.beside_paper and dataset in row.paper}
+    figure = Figure(figsize=(10, 1.7 + 0.55 * len(names)), layout="constrained")
     panels = figure.subplots(1, 2, sharey=True)
     for index, (axes, column) in enumerate(zip(panels, ("rank-1", "mAP"), strict=True)):
         for position, name in enumerate(names):
-            values = lines.loc[lines["row"] == name, column].to_numpy()
-            axes.plot(values, np.full(len(values), position), "o", color=_COLOUR, alpha=0.55, mec="none", ms=7)
-            axes.plot([values.mean()] * 2, [position - 0.28, position + 0.28], color=_COLOUR, lw=2.5)
-            if paper.get(name):
-                axes.plot(paper[name][index], position, "D", mfc="none", mec=_GRAY, ms=7)
+            own = lines[lines["row"] == name]
+            _draw_seeds(
+                axes, own[column], position - _OFFSET, "without re-ranking", mfc=_COLOUR, mec="none", alpha=0.55
+            )
+            _draw_seeds(axes, own[f"{column} re-ranked"], position + _OFFSET, "re-ranked", mfc="none", mec=_COLOUR)
+            if name in paper:
+                label = "the paper, most likely re-ranked"
+                axes.plot(paper[name][index], position + _OFFSET, "D", mfc="none", mec=_GRAY, ms=7, label=label)
         axes.set(xlabel=f"{column} (%)", ylim=(len(names) - 0.5, -0.5))
         axes.set_yticks(range(len(names)), names)
         axes.grid(axis="x", color="#e3e7ec")
         axes.tick_params(length=0)
         axes.spines[["top", "right", "left"]].set_visible(False)
-    meaning = "dot: a seed, bar: mean" + (", diamond: the paper" if any(paper.values()) else "")
-    figure.suptitle(f"{table.title}, on {_TITLES[dataset]} ({meaning})", fontsize=11)
+    figure.suptitle(f"{table.title}, on {_TITLES[dataset]}", fontsize=11)
+    handles, labels = panels[0].get_legend_handles_labels()
+    meanings = dict(zip(labels, handles, strict=True))  # one of each label
+    figure.legend(meanings.values(), meanings.keys(), loc="outside lower center", ncols=len(meanings), frameon=False)
     return figure
+
+
+def _draw_seeds(axes: Axes, values: pd.Series, position: float, ranking: str, **style) -> None:
+    values = values.dropna().to_numpy()
+    if values.size:
+        axes.plot(values, np.full(len(values), position), "o", ms=7, label=f"a seed, {ranking}", **style)
+        axes.plot([values.mean()] * 2, [position - 0.14, position + 0.14], color=_COLOUR, lw=2.5, label="mean")

@@ -33,7 +33,7 @@ def pretend(row, seed: int, options: Options) -> None:
         "rank1": 0.5,
         "mAP": MEAN_AP[row.phase] + seed / 10,
         "rank1_reranked": 0.55,
-        "mAP_reranked": 0.7,
+        "mAP_reranked": (MEAN_AP[row.phase] + seed / 10) / 2 + 0.4,
         "mean_attribute_accuracy": None if row.phase == "identity" else 0.8,
     }
     if row.phase == "fusion":
@@ -63,10 +63,10 @@ def test_the_page_gives_means_spreads_differences_and_the_papers_scores(options,
     text = written(TABLE3, options)
     assert "`python -m experiments.x`" in text
     assert "| B+A+H+C | 2 | 50.0 ± 0.0 | 70.0 ± 14.1 |" in text
-    assert "| 0.25 to 0.75, spread 0.073 | 90.4 / 82.8 | 85.3 / 73.2 | 1.5 |" in text
-    assert "| B+A+H+C − B | 20.0 ± 0.0 | +20.0, +20.0 | +13.0 | +7.7 |" in text
+    assert "| 75.0 ± 7.1 | 90.4 / 82.8 | 85.3 / 73.2 | 80.0 ± 0.0 | 0.25 to 0.75, spread 0.073 | 1.5 |" in text
+    assert "| B+A+H+C − B | 20.0 ± 0.0 | +20.0, +20.0 | 10.0 ± 0.0 | +10.0, +10.0 | +13.0 | +7.7 |" in text
     assert "B+A+H |" not in text  # not measured yet
-    assert "not measured here" in text
+    assert "not measured here. The paper's scores are most likely re-ranked" in text
     assert "`abcdef012345`. Machine: 2 cores of a processor. 6 minutes of" in text
     assert text.count("lrdnn_tf.train --flagfile=experiments/paper/small/fusion.flags") == 1
 
@@ -135,3 +135,28 @@ def test_the_papers_scores_are_drawn_on_its_own_datasets_only(options):
         for dataset in (RENDERED, MARKET1501)
     }
     assert diamonds == {RENDERED: 0, MARKET1501: 2}
+
+
+def test_the_papers_scores_are_drawn_level_with_the_re_ranked_ones(options):
+    for seed in (0, 1):
+        pretend(LRDNN, seed, options)
+    shown = page.draw(measured(TABLE3.rows, (0, 1), options), TABLE3, MARKET1501).axes[1].lines  # mAP
+    filled, re_ranked = (line for line in shown if line.get_marker() == "o")
+    (paper,) = (line for line in shown if line.get_marker() == "D")
+    assert filled.get_xdata().tolist() == pytest.approx([60, 70])
+    assert filled.get_markerfacecolor() != "none"
+    assert re_ranked.get_xdata().tolist() == pytest.approx([70, 75])
+    assert re_ranked.get_markerfacecolor() == "none"
+    assert paper.get_ydata()[0] == re_ranked.get_ydata()[0] > filled.get_ydata()[0]
+
+
+def test_evaluations_without_re_ranking_have_a_page(options):
+    for row in (B, LRDNN):
+        pretend(row, 0, options)
+        path = plan.evaluation(row, 0, options).done
+        summary = json.loads(path.read_text())
+        summary["phases"][row.phase] |= {"rank1_reranked": None, "mAP_reranked": None}
+        path.write_text(json.dumps(summary))
+    text = written(TABLE3, options, seeds=(0,))
+    assert "mAP re-ranked" not in text
+    assert "| B+A+H+C − B | 20.0 | +20.0 | +13.0 | +7.7 |" in text

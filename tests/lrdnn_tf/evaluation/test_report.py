@@ -13,7 +13,7 @@ import pytest
 from lrdnn_base.errors import InputError
 from lrdnn_tf.config import ModelConfig
 from lrdnn_tf.evaluation import pictures, report
-from lrdnn_tf.evaluation.results import Settings, evaluate_phase
+from lrdnn_tf.evaluation.results import COSINE, Settings, evaluate_phase
 
 SMALL = Settings(k1=5, k2=2)  # the gallery has 12 images
 
@@ -69,6 +69,28 @@ def test_page_shows_every_main_number(page, evaluated):
     assert "Paper: Market-1501" in page
     assert "90.4" in cells
     assert "another dataset" in page
+
+
+def comparison(page: str, method: str) -> list[str]:
+    """The cells of a row of the comparison with the paper."""
+    (row,) = re.findall(rf"<tr><th>{re.escape(method)}</th>(.*?)</tr>", page, re.DOTALL)
+    return re.findall(r"<td[^>]*>(?:<b>)?([^<]*)", row)
+
+
+def test_the_paper_is_beside_re_ranked_scores(page, evaluated):
+    phase = evaluated[0]["phases"]["fusion"]
+    own = [f"{100 * phase[name]:.1f}" for name in ("rank1", "mAP", "rank1_reranked", "mAP_reranked")]
+    assert comparison(page, "B+A+H+C (LRDNN)") == [*own, "90.4", "82.8", "85.3", "73.2"]
+    assert comparison(page, "B+A+H") == ["–"] * 4 + ["88.7", "80.1", "81.4", "71.2"]
+    assert "to be compared with re-ranked scores" in page
+
+
+def test_without_re_ranking_the_page_warns_of_the_comparison(evaluated, written):
+    (result,), *others = written
+    plain = dataclasses.replace(result, rankings={COSINE: result.by_cosine})
+    page = report.render_page([plain], *others, evaluated[0])
+    assert comparison(page, "B")[2:] == ["80.3", "69.8", "74.1", "65.5"]
+    assert "This evaluation left re-ranking out." in page
 
 
 def test_frames_are_green_exactly_for_the_same_person(page):
