@@ -54,12 +54,14 @@ class TrainingModel(keras.Model):
 
 
 def with_synchronized_batch_norms(model: keras.Model) -> keras.Model:
-    """The same model with BatchNorms that use the batch of all devices, not each device's part of it.
+    """The same model with BatchNorms, also those of nested models, that use the batch of all devices, not a part of it.
 
     A training on several devices then learns what a training on one device learns from the same batch.
     """
 
     def rebuilt(layer: keras.layers.Layer) -> keras.layers.Layer:
+        if isinstance(layer, keras.Model):
+            return with_synchronized_batch_norms(layer)
         changed = {"synchronized": True} if isinstance(layer, keras.layers.BatchNormalization) else {}
         return layer.__class__.from_config(layer.get_config() | changed)
 
