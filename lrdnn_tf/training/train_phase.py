@@ -64,7 +64,7 @@ def train_phase(
 
     Raises:
         InputError: An earlier phase is missing, the folder belongs to another config or another training runs in it,
-            the dataset is smaller than a batch, or the loss stops being finite.
+            the dataset has one identity or is smaller than a batch, or the loss stops being finite.
         Stopped: SIGTERM or Ctrl-C; the state is saved first.
     """
     runtime = runtime or Runtime()
@@ -109,6 +109,8 @@ def train_phase(
 
 
 def _steps_per_epoch(dataset: Dataset, batch_size: int) -> int:
+    if len(dataset.identities) == 1:
+        raise InputError(f"{dataset.path} has 1 training identity, and identification needs two or more: add people")
     examples = dataset.splits["train"].examples if "train" in dataset.splits else 0
     if batch_size > examples:
         raise InputError(f"{dataset.path} has {examples} training images, not enough for --batch_size={batch_size}")
