@@ -127,7 +127,6 @@ def fit(
         ]
 
     # Keras would replace the weights by their average after each fit, and a resumed epoch is a fit of its own.
-    finalize = model.optimizer.finalize_variable_values
     model.optimizer.finalize_variable_values = lambda variables: None
     with _signals_noted(enabled=not runtime.has_other_workers) as signals, _out_of_memory_named(batch_size):
         for epoch, step, until in _rounds(done, steps, epochs):
@@ -144,7 +143,27 @@ def fit(
                     StopWhenAsked(signals, checkpoints),
                 ],
             )
-    finalize(model.trainable_variables)
+    _take_average(model)
+
+
+@contextlib.contextmanager
+def averaged_weights(model: keras.Model) -> Iterator[None]:
+    """Inside the block, a model that trains with a moving average of its weights has the average, as after training.
+
+    A model without a moving average stays as it is.
+    """
+    current = model.get_weights()
+    _take_average(model)
+    try:
+        yield
+    finally:
+        model.set_weights(current)
+
+
+def _take_average(model: keras.Model) -> None:
+    """Sets the weights to their moving average, if the optimizer keeps one."""
+    optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)  # under mixed_float16 it is wrapped
+    type(optimizer).finalize_variable_values(optimizer, model.trainable_variables)  # `fit` hides the instance's own
 
 
 def _rounds(done: int, steps: int, epochs: int) -> list[tuple[int, int, int]]:

@@ -129,6 +129,26 @@ def test_a_dataset_with_one_training_identity_is_refused(tiny_dataset, tmp_path)
     assert not any(tmp_path.iterdir())
 
 
+def test_averaged_weights_are_scored_and_kept_and_training_stays_the_same(tiny_dataset, tmp_path):
+    """After the last epoch, the average is what the phase ends with."""
+    averaged = dataclasses.replace(TRAINING, epochs=2, ema=0.9)
+    scored = []
+
+    def score(model):
+        scored.append(model.get_weights())
+        return {"mAP": len(scored) / 10}
+
+    train(tiny_dataset, tmp_path / "alone", averaged)
+    train(tiny_dataset, tmp_path / "scored", averaged, score=score)
+    assert_same_weights(tmp_path / "scored", tmp_path / "alone")
+    model, _ = runs.load_model(tmp_path / "scored", "identity")
+    final = model.get_weights()
+    model.load_weights(tmp_path / "scored/identity/best.weights.h5")
+    for last, best, end in zip(scored[1], model.get_weights(), final, strict=True):
+        np.testing.assert_array_equal(last, end)
+        np.testing.assert_array_equal(best, end)
+
+
 def test_damaged_weights_are_named(tiny_dataset, tmp_path):
     train(tiny_dataset, tmp_path, TrainingConfig(epochs=1, batch_size=8))
     weights = runs.weights_path(tmp_path, "identity")
