@@ -1,19 +1,21 @@
-"""Files of a training's folder: its config, its weights, and a record of every time it was started."""
+"""Files of a training's folder: its lock, its config, its weights, and a record of every time it was started."""
 
+import contextlib
 import datetime
+import fcntl
 import os
 import pathlib
 import platform
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from importlib import metadata
-from typing import Any
+from typing import Any, TextIO
 
 import tensorflow as tf
 import tf_keras as keras
 
 from lrdnn_base.command import command_line
-from lrdnn_base.devices import gpu_names
+from lrdnn_base.devices import Runtime, gpu_names
 from lrdnn_base.errors import InputError
 from lrdnn_base.files import read_json, replacing, write_json
 
@@ -21,7 +23,57 @@ CONFIG_FILE = "config.json"
 ENVIRONMENT_FILE = "environment.json"
 CHECKPOINTS = "checkpoints/*.index"
 WEIGHTS_FILE = "model.weights.h5"  # there only once a training is complete
+LOCK_FILE = "training.lock"  # there only while a training runs, or after it was killed
 _LIBRARIES = ("tensorflow", "tf_keras", "numpy")
+
+
+@contextlib.contextmanager
+def locked(folder: pathlib.Path, runtime: Runtime) -> Iterator[None]:
+    """Creates a folder and keeps other trainings out of it while the block runs; the chief locks for all workers.
+
+    The operating system releases the lock of a process that died. A folder that is still empty after the block is
+    removed.
+
+    Raises:
+        InputError: Another training runs in the folder.
+    """
+    if not runtime.is_chief:
+        yield
+        return
+    path = folder / LOCK_FILE
+    while True:
+        folder.mkdir(parents=True, exist_ok=True)
+        with open(path, "a+", encoding="utf-8") as file:
+            _lock(file, folder)
+            if not os.fstat(file.fileno()).st_nlink:  # the previous training removed it after it was opened here
+                continue
+            file.truncate(0)
+            file.write(f"process {os.getpid()} on {platform.node()}, started {_now()}")
+            file.flush()
+            try:
+                yield
+            finally:
+                path.unlink(missing_ok=True)
+                with contextlib.suppress(OSError):  # not empty: a training was started
+                    folder.rmdir()
+        return
+
+
+def _lock(file: TextIO, folder: pathlib.Path) -> None:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.seek(0)
+        holder = file.read() or "a process that has just started"
+        raise InputError(
+            f"{folder}: {holder}, trains here already: wait until it ends, stop it, or use another --run_dir"
+        ) from None
+    except OSError as error:
+        print(f"warning: {folder} cannot be locked ({error.strerror}): start no other training in it")
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
 
 
 def read_run_json(path: pathlib.Path) -> dict[str, Any]:
@@ -40,7 +92,7 @@ def note_start(folder: pathlib.Path, steps_done: int) -> None:
     path = folder / ENVIRONMENT_FILE
     starts = read_run_json(path)["starts"] if path.is_file() else []
     start = {
-        "time": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        "time": _now(),
         "steps_done": steps_done,
         "command": command_line(),
         "git_revision": _git_revision(),

@@ -54,12 +54,14 @@ class TrainingModel(keras.Model):
 
 
 def with_synchronized_batch_norms(model: keras.Model) -> keras.Model:
-    """The same model with BatchNorms that use the batch of all devices, not each device's part of it.
+    """The same model with BatchNorms, also those of nested models, that use the batch of all devices, not a part of it.
 
     A training on several devices then learns what a training on one device learns from the same batch.
     """
 
     def rebuilt(layer: keras.layers.Layer) -> keras.layers.Layer:
+        if isinstance(layer, keras.Model):
+            return with_synchronized_batch_norms(layer)
         changed = {"synchronized": True} if isinstance(layer, keras.layers.BatchNormalization) else {}
         return layer.__class__.from_config(layer.get_config() | changed)
 
@@ -125,7 +127,6 @@ def fit(
         ]
 
     # Keras would replace the weights by their average after each fit, and a resumed epoch is a fit of its own.
-    finalize = model.optimizer.finalize_variable_values
     model.optimizer.finalize_variable_values = lambda variables: None
     with _signals_noted(enabled=not runtime.has_other_workers) as signals, _out_of_memory_named(batch_size):
         for epoch, step, until in _rounds(done, steps, epochs):
@@ -142,7 +143,27 @@ def fit(
                     StopWhenAsked(signals, checkpoints),
                 ],
             )
-    finalize(model.trainable_variables)
+    _take_average(model)
+
+
+@contextlib.contextmanager
+def averaged_weights(model: keras.Model) -> Iterator[None]:
+    """Inside the block, a model that trains with a moving average of its weights has the average, as after training.
+
+    A model without a moving average stays as it is.
+    """
+    current = model.get_weights()
+    _take_average(model)
+    try:
+        yield
+    finally:
+        model.set_weights(current)
+
+
+def _take_average(model: keras.Model) -> None:
+    """Sets the weights to their moving average, if the optimizer keeps one."""
+    optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)  # under mixed_float16 it is wrapped
+    type(optimizer).finalize_variable_values(optimizer, model.trainable_variables)  # `fit` hides the instance's own
 
 
 def _rounds(done: int, steps: int, epochs: int) -> list[tuple[int, int, int]]:

@@ -21,7 +21,7 @@ from lrdnn_base.devices import Runtime
 from lrdnn_base.files import write_json
 from lrdnn_base.images import write_image
 from lrdnn_base.options import check_options, option
-from lrdnn_base.run_folder import CONFIG_FILE, WEIGHTS_FILE, read_run_json, refuse_other_config, was_started
+from lrdnn_base.run_folder import CONFIG_FILE, WEIGHTS_FILE, locked, read_run_json, refuse_other_config, was_started
 from lrdnn_base.schedule import LearningRate
 from lrdnn_base.training_loop import TrainingModel, fit, save_trained, with_synchronized_batch_norms
 from pose_pretrain.decode import find_keypoints
@@ -78,21 +78,21 @@ def pretrain(
         The trained network, for input of the config's size.
 
     Raises:
-        InputError: run_dir contains a network of another config, VGG-19's weights cannot be downloaded or read, or the
-            loss becomes NaN or infinite.
+        InputError: run_dir contains a network of another config, another training runs there, VGG-19's weights cannot
+            be downloaded or read, or the loss becomes NaN or infinite.
         Stopped: The process received SIGTERM or Ctrl-C; it saves its state first.
     """
     runtime = runtime or Runtime()
     pose_dir = pathlib.Path(run_dir) / "pose"
-    if was_started(pose_dir):
-        refuse_other_config(pose_dir, read_run_json(pose_dir / CONFIG_FILE), dataclasses.asdict(config))
-    if (pose_dir / WEIGHTS_FILE).is_file():
-        print(f"pose: already trained, {pose_dir / WEIGHTS_FILE}")
-        return load_pose_network(pose_dir, config.height, config.width)
-
-    with runtime.strategy.scope():
-        network = _fit(dataset, pose_dir, config, runtime)
-        save_trained(network, pose_dir / WEIGHTS_FILE, runtime)
+    with locked(pose_dir, runtime):
+        if was_started(pose_dir):
+            refuse_other_config(pose_dir, read_run_json(pose_dir / CONFIG_FILE), dataclasses.asdict(config))
+        if (pose_dir / WEIGHTS_FILE).is_file():
+            print(f"pose: already trained, {pose_dir / WEIGHTS_FILE}")
+            return load_pose_network(pose_dir, config.height, config.width)
+        with runtime.strategy.scope():
+            network = _fit(dataset, pose_dir, config, runtime)
+            save_trained(network, pose_dir / WEIGHTS_FILE, runtime)
     return network
 
 
@@ -104,7 +104,6 @@ def _fit(dataset: PoseDataset, pose_dir: pathlib.Path, config: PoseConfig, runti
     if not was_started(pose_dir):
         load_imagenet_weights(network, config.imagenet_weights)
     if runtime.is_chief:
-        pose_dir.mkdir(parents=True, exist_ok=True)
         write_json(pose_dir / CONFIG_FILE, dataclasses.asdict(config))
     steps = steps_per_epoch(dataset, config.batch_size)
     rate = LearningRate(config.learning_rate, steps, config.epochs, config.decay)

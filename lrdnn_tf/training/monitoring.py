@@ -10,6 +10,7 @@ from tensorboard.plugins.hparams import api as hparams
 
 from lrdnn_base.callbacks import EpochTable
 from lrdnn_base.run_folder import save_weights
+from lrdnn_base.training_loop import averaged_weights
 from lrdnn_tf.model.channel_weights import ChannelWeights, by_name
 from lrdnn_tf.runs import BEST_WEIGHTS_FILE
 
@@ -20,12 +21,13 @@ _IMAGES_SHOWN = 16
 class Retrieval(keras.callbacks.Callback):
     """Scores the model on query and gallery every few epochs, and keeps the weights of the best mAP.
 
-    retrieval.csv gets a line for each scoring; best.weights.h5 holds the best weights so far. Choosing a model by the
+    retrieval.csv gets a line for each scoring; best.weights.h5 holds the best weights so far. Where the training keeps
+    a moving average of the weights, the average is scored and kept, since a phase ends with it. Choosing a model by the
     split that it is reported on would flatter it, so a phase still ends with its last weights, and only --weights=best
     uses the best ones.
 
     Args:
-        model: The model to score and save.
+        model: The model to score and save; it shares its weights with the one that trains.
         score: Function from the model to its scores, "mAP" among them.
         every: Epochs from one scoring to the next.
         folder: The folder of the phase.
@@ -42,9 +44,10 @@ class Retrieval(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         if (epoch + 1) % self.every:
             return
-        scores = self.score(self.scored)
-        if all(scores["mAP"] > line["mAP"] for line in self.table.before(epoch + 1)):
-            save_weights(self.scored, self.folder / BEST_WEIGHTS_FILE)
+        with averaged_weights(self.model):
+            scores = self.score(self.scored)
+            if all(scores["mAP"] > line["mAP"] for line in self.table.before(epoch + 1)):
+                save_weights(self.scored, self.folder / BEST_WEIGHTS_FILE)
         self.table.add(epoch + 1, scores)
         with self.writer.as_default(step=epoch + 1):
             for name, value in scores.items():

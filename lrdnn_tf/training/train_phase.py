@@ -14,7 +14,7 @@ from lrdnn_base.command import command_line
 from lrdnn_base.devices import Runtime
 from lrdnn_base.errors import InputError
 from lrdnn_base.files import write_json
-from lrdnn_base.run_folder import CONFIG_FILE, refuse_other_config, was_started
+from lrdnn_base.run_folder import CONFIG_FILE, locked, refuse_other_config, was_started
 from lrdnn_base.schedule import LearningRate
 from lrdnn_base.training_loop import TrainingModel, fit, save_trained, with_synchronized_batch_norms
 from lrdnn_tf import runs
@@ -63,27 +63,26 @@ def train_phase(
         The file of the trained weights.
 
     Raises:
-        InputError: An earlier phase is missing, the folder belongs to another config, the dataset is smaller than a
-            batch, or the loss stops being finite.
+        InputError: An earlier phase is missing, the folder belongs to another config or another training runs in it,
+            the dataset has one identity or is smaller than a batch, or the loss stops being finite.
         Stopped: SIGTERM or Ctrl-C; the state is saved first.
     """
     runtime = runtime or Runtime()
     folder, weights = runs.phase_dir(run_dir, phase), runs.weights_path(run_dir, phase)
     steps = _steps_per_epoch(dataset, training.batch_size)
     config = _config_json(phase, dataset, model_config, training, start_from, pose_dir)
-    if was_started(folder):
-        refuse_other_config(folder, _resumable_fields(runs.read_config(run_dir, phase)), _resumable_fields(config))
-    if weights.is_file():
-        print(f"{phase}: already trained, {weights}")
-        return weights
-    batches = _batches(read_split(dataset, "train"), model_config, training)
-    with runtime.strategy.scope():
+    with locked(folder, runtime), runtime.strategy.scope():
+        if was_started(folder):
+            refuse_other_config(folder, _resumable_fields(runs.read_config(run_dir, phase)), _resumable_fields(config))
+        if weights.is_file():
+            print(f"{phase}: already trained, {weights}")
+            return weights
+        batches = _batches(read_split(dataset, "train"), model_config, training)
         model = _start_model(phase, model_config, training, runtime, start_from or run_dir, pose_dir)
         trained = TrainingModel(model.input, model.output, name=model.name)
         compile_model(trained, training, steps, runtime.jit_compile)
         callbacks = []
         if runtime.is_chief:
-            folder.mkdir(parents=True, exist_ok=True)
             if not was_started(folder):  # those of a training that ended before its first checkpoint
                 (folder / runs.BEST_WEIGHTS_FILE).unlink(missing_ok=True)
             write_json(folder / CONFIG_FILE, config)
@@ -112,6 +111,8 @@ def train_phase(
 
 
 def _steps_per_epoch(dataset: Dataset, batch_size: int) -> int:
+    if len(dataset.identities) == 1:
+        raise InputError(f"{dataset.path} has 1 training identity, and identification needs two or more: add people")
     examples = dataset.splits["train"].examples if "train" in dataset.splits else 0
     if batch_size > examples:
         raise InputError(f"{dataset.path} has {examples} training images, not enough for --batch_size={batch_size}")

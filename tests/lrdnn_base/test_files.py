@@ -1,3 +1,5 @@
+import os
+
 import pytest
 
 from lrdnn_base import files
@@ -8,6 +10,7 @@ def test_a_failed_write_leaves_the_previous_file(tmp_path):
     path = tmp_path / "scores.csv"
     files.write_text(path, "before")
     with pytest.raises(RuntimeError), files.replacing(path) as temporary:
+        assert temporary.name == f"writing.{os.getpid()}.scores.csv"
         temporary.write_text("half")
         raise RuntimeError
     assert path.read_text() == "before"

@@ -198,6 +198,20 @@ def test_a_device_without_memory_for_the_batch_suggests_a_smaller_one(tmp_path, 
         train(tmp_path)
 
 
+def test_batch_norms_of_nested_models_are_synchronized_and_weights_stay():
+    x = keras.Input([4, 4, 1])
+    part = keras.Model(x, keras.layers.BatchNormalization()(keras.layers.Conv2D(2, 1)(x)), name="part")
+    outer = keras.Input([4, 4, 1], name="outer")
+    model = keras.Model(outer, keras.layers.BatchNormalization(name="last")(part(outer)))
+    model.set_weights([np.random.default_rng(0).uniform(1, 2, weight.shape) for weight in model.get_weights()])
+    synchronized = training_loop.with_synchronized_batch_norms(model)
+    norms = [layer for layer in synchronized._flatten_layers() if isinstance(layer, keras.layers.BatchNormalization)]
+    assert [norm.synchronized for norm in norms] == [True, True]
+    assert [layer.name for layer in synchronized.layers] == ["outer", "part", "last"]
+    images = np.random.default_rng(0).normal(size=(2, 4, 4, 1)).astype(np.float32)
+    np.testing.assert_allclose(synchronized(images), model(images), atol=1e-5)
+
+
 def test_a_batch_that_cannot_be_shared_is_refused(tmp_path):
     class Three:
         num_replicas_in_sync = 3

@@ -1,4 +1,5 @@
 import json
+import os
 
 import cv2
 import numpy as np
@@ -9,6 +10,7 @@ import tensorflow as tf
 from lrdnn_base.callbacks import Checkpoints
 from lrdnn_base.devices import Runtime
 from lrdnn_base.errors import InputError
+from lrdnn_base.run_folder import locked
 from pose_pretrain import train
 from pose_pretrain.network import build_pose_network, load_pose_network
 from pose_pretrain.pipeline import training_batches
@@ -107,6 +109,13 @@ def test_another_config_is_refused(trained, pose_dataset):
     other = PoseConfig(**(vars(CONFIG) | {"learning_rate": 1.0}))
     with pytest.raises(InputError, match=r"learning_rate 0\.002 there, 1\.0 here"):
         pretrain(pose_dataset, trained[0], other)
+
+
+def test_a_second_pretraining_in_the_same_folder_is_refused_and_touches_nothing(pose_dataset, tmp_path):
+    with locked(tmp_path / "pose", Runtime()):
+        with pytest.raises(InputError, match=f"process {os.getpid()} .* trains here already"):
+            pretrain(pose_dataset, tmp_path, CONFIG)
+        assert [path.name for path in (tmp_path / "pose").iterdir()] == ["training.lock"]
 
 
 def test_report_run_writes_scores_and_pictures(trained, pose_dataset, capsys):

@@ -1,9 +1,10 @@
-"""Training from the command line: flag files, what is recorded while it runs, and kills."""
+"""Training from the command line: flag files, what is recorded while it runs, kills, and two trainings at once."""
 
 import json
 import os
 import pathlib
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from lrdnn_tf import runs
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 SMALL = ("--phase=identity", "--backbone=small", "--height=64", "--width=32", "--learning_rate=1e-3")
+ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT)}
 
 
 def command(dataset, run_dir, *flags):
@@ -26,8 +28,17 @@ def command(dataset, run_dir, *flags):
 
 
 def train(*arguments, **options):
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    return subprocess.run(command(*arguments), env=environment, text=True, capture_output=True, **options)
+    return subprocess.run(command(*arguments), env=ENVIRONMENT, text=True, capture_output=True, **options)
+
+
+def start(*arguments):
+    return subprocess.Popen(command(*arguments), env=ENVIRONMENT, stdout=subprocess.PIPE, text=True)
+
+
+def wait_until_it_trains(process):
+    for line in process.stdout:
+        if "epoch" in line and "after" not in line:
+            return
 
 
 @pytest.fixture(scope="module")
@@ -79,15 +90,10 @@ def test_a_training_killed_at_random_moments_ends_with_the_same_weights(tiny_dat
     flags = (*SMALL, "--epochs=150", "--batch_size=8", "--projector_images=0")
     train(tiny_dataset, tmp_path / "whole", *flags, check=True)
     moments = random.Random(0)
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
     codes = []
     for number in (signal.SIGTERM, signal.SIGKILL, signal.SIGTERM):
-        process = subprocess.Popen(
-            command(tiny_dataset, tmp_path / "killed", *flags), env=environment, stdout=subprocess.PIPE, text=True
-        )
-        for line in process.stdout:
-            if "epoch" in line and "after" not in line:
-                break  # it trains
+        process = start(tiny_dataset, tmp_path / "killed", *flags)
+        wait_until_it_trains(process)
         time.sleep(moments.uniform(0, 2))
         process.send_signal(number)
         process.communicate()
@@ -99,3 +105,40 @@ def test_a_training_killed_at_random_moments_ends_with_the_same_weights(tiny_dat
     killed, _ = runs.load_model(tmp_path / "killed", "identity")
     for a, b in zip(whole.get_weights(), killed.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.slow
+def test_a_second_training_in_the_same_folder_is_refused_and_touches_nothing(tiny_dataset, tmp_path):
+    """Then the first one is killed, and its lock does not block."""
+
+    def content():
+        return {path: path.is_file() and path.read_bytes() for path in tmp_path.rglob("*")}
+
+    flags = (*SMALL, "--batch_size=8", "--projector_images=0")
+    first = start(tiny_dataset, tmp_path, *flags, "--epochs=5000")
+    wait_until_it_trains(first)
+    first.send_signal(signal.SIGSTOP)  # so that whatever changes is the second one's doing
+    before = content()
+    second = train(tiny_dataset, tmp_path, *flags, "--epochs=1")
+    assert second.returncode == 1
+    assert re.fullmatch(
+        rf"error: {tmp_path}/identity: process {first.pid} on \S+, started \S+, trains here already: .*\n",
+        second.stderr,
+    )
+    assert content() == before
+    first.kill()
+    first.communicate()
+    assert train(tiny_dataset, tmp_path, *flags, "--epochs=1").returncode == 0
+    assert json.loads((tmp_path / "identity/config.json").read_text())["training"]["epochs"] == 1
+    assert runs.trained_phases(tmp_path) == ["identity"] and not (tmp_path / "identity/training.lock").exists()
+
+
+@pytest.mark.slow
+def test_of_two_trainings_that_start_at_once_one_trains(tiny_dataset, tmp_path):
+    both = [start(tiny_dataset, tmp_path, *SMALL, "--batch_size=8", f"--epochs={epochs}") for epochs in (20, 21)]
+    for process in both:
+        process.communicate()
+    assert sorted(process.returncode for process in both) == [0, 1]
+    epochs = json.loads((tmp_path / "identity/config.json").read_text())["training"]["epochs"]
+    assert both[epochs - 20].returncode == 0
+    assert len(pd.read_csv(tmp_path / "identity/metrics.csv")) == epochs

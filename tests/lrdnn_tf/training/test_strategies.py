@@ -13,18 +13,21 @@ import pytest
 from lrdnn_base.devices import make_strategy, read_steps
 from lrdnn_base.errors import InputError
 from lrdnn_tf import runs
+from lrdnn_tf.model.lrdnn import POSE_BRANCH
 
-FLAGS = (
-    "--phase=identity --backbone=small --height=64 --width=32 --epochs=2 --batch_size=8 --learning_rate=1e-3 "
-    "--precision=float32"
-)
+COMMON = {"epochs": 2, "batch_size": 8, "learning_rate": 1e-3, "projector_images": 0}
+SMALL = {"identity": {"backbone": "small", "height": 64, "width": 32}, "fusion": {"bilinear_dim": 128}}
 
 
-def train_command(dataset, run_dir, *more):
-    return [
-        sys.executable, "-m", "lrdnn_tf.train", *FLAGS.split(), f"--data_dir={dataset.path}", f"--run_dir={run_dir}",
-        *more,
-    ]  # fmt: skip
+def options_of(phase, trained_run):
+    """The options of a phase; a fusion starts from a narrow pose network, which has BatchNorms."""
+    start = {"start_from": str(trained_run)} if phase == "fusion" else {}
+    return COMMON | SMALL[phase] | start
+
+
+def train_command(phase, dataset, run_dir, strategy, options):
+    flags = {"phase": phase, "data_dir": dataset.path, "run_dir": run_dir, "strategy": strategy, "precision": "float32"}
+    return [sys.executable, "-m", "lrdnn_tf.train", *(f"--{name}={value}" for name, value in (flags | options).items())]
 
 
 def environment(**more):
@@ -39,75 +42,81 @@ def free_addresses(count):
     return addresses
 
 
-@pytest.fixture(scope="module")
-def alone(tiny_dataset, tmp_path_factory):
-    run_dir = tmp_path_factory.mktemp("alone")
-    subprocess.run(train_command(tiny_dataset, run_dir, "--strategy=one_device"), check=True, env=environment())
-    return run_dir
+@pytest.fixture(scope="module", params=list(SMALL))
+def alone(request, tiny_dataset, trained_run, tmp_path_factory):
+    """A phase that one device trained: its name, its options, its run."""
+    phase, run_dir = request.param, tmp_path_factory.mktemp("alone")
+    options = options_of(phase, trained_run)
+    subprocess.run(train_command(phase, tiny_dataset, run_dir, "one_device", options), check=True, env=environment())
+    return phase, options, run_dir
 
 
-def assert_learned_the_same(run_dir, alone):
-    ours, theirs = (pd.read_csv(folder / "identity" / "metrics.csv") for folder in (run_dir, alone))
+def assert_learned_the_same(phase, run_dir, alone):
+    ours, theirs = (pd.read_csv(folder / phase / "metrics.csv") for folder in (run_dir, alone))
     assert len(ours) == 2
     columns = ["loss", "identity_accuracy", "gradient_norm", "learning_rate"]
     np.testing.assert_allclose(ours[columns], theirs[columns], rtol=1e-4, atol=1e-4)
-    model, _ = runs.load_model(run_dir, "identity")
-    expected, _ = runs.load_model(alone, "identity")
+    model, _ = runs.load_model(run_dir, phase)
+    expected, _ = runs.load_model(alone, phase)
     for ours, theirs in zip(model.get_weights(), expected.get_weights(), strict=True):
         # One device's kernel keeps the unbiased variance of a batch, n / (n - 1) of what several devices keep.
         np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=2e-3)
+    if phase == "fusion":
+        images = np.random.default_rng(0).uniform(0, 255, (4, 64, 32, 3)).astype(np.float32)
+        *_, ours = model.get_layer(POSE_BRANCH)(images)
+        *_, theirs = expected.get_layer(POSE_BRANCH)(images)
+        assert np.linalg.norm(ours - theirs) < 0.02 * np.linalg.norm(theirs)
+
+
+def workers(count, *arguments):
+    """Starts the workers of one training; their standard output is a pipe."""
+    addresses = free_addresses(count)
+    tasks = [{"type": "worker", "index": index} for index in range(count)]
+    return [
+        subprocess.Popen(
+            train_command(*arguments),
+            env=environment(TF_CONFIG=json.dumps({"cluster": {"worker": addresses}, "task": task})),
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for task in tasks
+    ]
 
 
 @pytest.mark.slow
 def test_two_workers_learn_what_one_process_learns(tiny_dataset, alone, tmp_path):
-    addresses = free_addresses(2)
-    workers = []
-    for index in range(2):
-        config = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}}
-        workers.append(
-            subprocess.Popen(
-                train_command(tiny_dataset, tmp_path / "both", "--strategy=multi_worker"),
-                env=environment(TF_CONFIG=json.dumps(config)),
-                stdout=subprocess.PIPE,
-                text=True,
-            )
-        )
-    said = [worker.communicate(timeout=300)[0] for worker in workers]
-    assert [worker.returncode for worker in workers] == [0, 0]
+    phase, options, alone = alone
+    both = workers(2, phase, tiny_dataset, tmp_path / "both", "multi_worker", options)
+    said = [worker.communicate(timeout=300)[0] for worker in both]
+    assert [worker.returncode for worker in both] == [0, 0]
     assert "epoch 2/2" in said[0] and "epoch 2/2" not in said[1]  # the chief alone speaks of progress
-    assert_learned_the_same(tmp_path / "both", alone)
+    assert_learned_the_same(phase, tmp_path / "both", alone)
     events = list((tmp_path / "both").rglob("events*"))
     assert events and len({event.name.split(".")[-3] for event in events}) == 1  # of one process
 
 
 _MIRRORED = """
+import json
 import sys
 from lrdnn_base import command
 import tensorflow as tf
 tf.config.set_logical_device_configuration(
     tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
 )
-from lrdnn_tf.config import TrainingConfig
-from lrdnn_tf.data.dataset import read_dataset
-from lrdnn_tf.training.train_phase import train_phase
-from lrdnn_tf.training.phase_config import phase_config
 from lrdnn_base.devices import Runtime
+from lrdnn_tf.train import train
 
-data_dir, run_dir = sys.argv[1:]
-dataset = read_dataset(data_dir)
-model = phase_config("identity", dataset, run_dir, True, {"backbone": "small", "height": 64, "width": 32})
-strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
-train_phase(
-    "identity", dataset, run_dir, model, TrainingConfig(epochs=2, batch_size=8, learning_rate=1e-3), Runtime(strategy)
-)
+phase, run_dir, data_dir, options = sys.argv[1:]
+train(phase, run_dir, data_dir, Runtime(tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])), **json.loads(options))
 """
 
 
 @pytest.mark.slow
 def test_two_devices_learn_what_one_learns(tiny_dataset, alone, tmp_path):
-    command = [sys.executable, "-c", _MIRRORED, str(tiny_dataset.path), str(tmp_path)]
+    phase, options, alone = alone
+    command = [sys.executable, "-c", _MIRRORED, phase, str(tmp_path), str(tiny_dataset.path), json.dumps(options)]
     subprocess.run(command, check=True, env=environment())
-    assert_learned_the_same(tmp_path, alone)
+    assert_learned_the_same(phase, tmp_path, alone)
 
 
 def test_the_default_is_one_device(monkeypatch):

@@ -21,9 +21,15 @@ TRAINING = TrainingConfig(epochs=4, batch_size=8, learning_rate=1e-3)
 EVERY_EPOCH = Runtime(checkpoint_seconds=0)
 
 
-def train(dataset, run_dir, training=TRAINING, runtime=EVERY_EPOCH):
+def train(dataset, run_dir, training=TRAINING, runtime=EVERY_EPOCH, **scoring):
     config = phase_config("identity", dataset, run_dir, True, SMALL)
-    return train_phase("identity", dataset, run_dir, config, training, runtime)
+    return train_phase("identity", dataset, run_dir, config, training, runtime, **scoring)
+
+
+def assert_same_weights(one_run, other_run):
+    (one, _), (other, _) = (runs.load_model(run_dir, "identity") for run_dir in (one_run, other_run))
+    for a, b in zip(one.get_weights(), other.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
 
 
 @pytest.fixture(scope="module")
@@ -60,10 +66,7 @@ def test_an_interrupted_run_ends_on_the_same_weights(tiny_dataset, trained, tmp_
     assert runs.trained_phases(tmp_path) == []
     monkeypatch.undo()
     train(tiny_dataset, tmp_path)
-    whole, _ = runs.load_model(trained, "identity")
-    resumed, _ = runs.load_model(tmp_path, "identity")
-    for a, b in zip(whole.get_weights(), resumed.get_weights(), strict=True):
-        np.testing.assert_array_equal(a, b)
+    assert_same_weights(tmp_path, trained)
 
 
 def test_an_incomplete_checkpoint_is_skipped_with_a_message(tiny_dataset, trained, tmp_path, capsys):
@@ -75,10 +78,7 @@ def test_an_incomplete_checkpoint_is_skipped_with_a_message(tiny_dataset, traine
     said = capsys.readouterr().out
     assert "ckpt-12: it is incomplete" in said
     assert "resuming after epoch 3" in said
-    whole, _ = runs.load_model(trained, "identity")
-    resumed, _ = runs.load_model(tmp_path / "run", "identity")
-    for a, b in zip(whole.get_weights(), resumed.get_weights(), strict=True):
-        np.testing.assert_array_equal(a, b)
+    assert_same_weights(tmp_path / "run", trained)
 
 
 def test_a_training_without_a_checkpoint_may_restart_with_other_flags(tiny_dataset, tmp_path, monkeypatch):
@@ -120,6 +120,33 @@ def test_a_batch_larger_than_the_dataset_is_refused(tiny_dataset, tmp_path):
     with pytest.raises(InputError, match="24 training images, not enough for --batch_size=32"):
         train(tiny_dataset, tmp_path, TrainingConfig(epochs=1, batch_size=32))
     assert not any(tmp_path.iterdir())
+
+
+def test_a_dataset_with_one_training_identity_is_refused(tiny_dataset, tmp_path):
+    alone = dataclasses.replace(tiny_dataset, identities=tiny_dataset.identities[:1])
+    with pytest.raises(InputError, match=f"{tiny_dataset.path} has 1 training identity, and .* needs two or more"):
+        train(alone, tmp_path)
+    assert not any(tmp_path.iterdir())
+
+
+def test_averaged_weights_are_scored_and_kept_and_training_stays_the_same(tiny_dataset, tmp_path):
+    """After the last epoch, the average is what the phase ends with."""
+    averaged = dataclasses.replace(TRAINING, epochs=2, ema=0.9)
+    scored = []
+
+    def score(model):
+        scored.append(model.get_weights())
+        return {"mAP": len(scored) / 10}
+
+    train(tiny_dataset, tmp_path / "alone", averaged)
+    train(tiny_dataset, tmp_path / "scored", averaged, score=score)
+    assert_same_weights(tmp_path / "scored", tmp_path / "alone")
+    model, _ = runs.load_model(tmp_path / "scored", "identity")
+    final = model.get_weights()
+    model.load_weights(tmp_path / "scored/identity/best.weights.h5")
+    for last, best, end in zip(scored[1], model.get_weights(), final, strict=True):
+        np.testing.assert_array_equal(last, end)
+        np.testing.assert_array_equal(best, end)
 
 
 def test_damaged_weights_are_named(tiny_dataset, tmp_path):
