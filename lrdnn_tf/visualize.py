@@ -8,6 +8,7 @@ from absl import flags
 from tqdm import tqdm
 
 from lrdnn_base import command
+from lrdnn_base.errors import InputError
 from lrdnn_base.files import find_images
 from lrdnn_base.images import write_image
 from lrdnn_tf import runs
@@ -35,12 +36,17 @@ def visualize(
         weights: "last" or "best".
 
     Raises:
-        InputError: No fusion phase or no such weights, no image, an image that cannot be decoded, or a picture that
-            cannot be written.
+        InputError: No fusion phase or no such weights, a fusion without a pose branch, no image, an image that cannot
+            be decoded, or a picture that cannot be written.
     """
     paths = find_images(images)
     paths = [paths[index] for index in np.linspace(0, len(paths) - 1, min(limit, len(paths))).round().astype(int)]
     model, config = runs.load_model(run_dir, "fusion", weights)
+    if not config.has_pose_branch:
+        raise InputError(
+            f"the fusion phase of {run_dir} has no pose branch (pose_maps={config.pose_maps}): "
+            "give a run that fuses confidence maps, affinity maps or both"
+        )
     pixels = np.stack([read_image(path, config.height, config.width) for path in paths])
     kinds = {"pose_maps": (fusion_pictures.pose_panels, fusion_pictures.POSE_CAPTIONS)}
     if fusion_pictures.has_responses(config):

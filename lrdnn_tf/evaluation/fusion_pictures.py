@@ -22,7 +22,7 @@ from pose_pretrain.evaluate import final_maps
 from pose_pretrain.pictures import draw_heat, draw_panel, enlarge
 
 POSE_CAPTIONS = ("image", "confidence maps", "affinity maps", "keypoints")
-RESPONSE_CAPTIONS = ("image", "main branch", "fused")
+RESPONSE_CAPTIONS = ("image", "main branch", "aligned", "fused")
 _WEIGHED_IMAGES = 128  # enough for the mean and the standard deviation of channel weights
 UP, DOWN = "#0f766e", "#d97706"  # colours of weights above and below that of an untrained block
 _INK, _MUTED, _GRID = "#1f2933", "#5b6776", "#e3e7ec"
@@ -87,30 +87,32 @@ def has_responses(config: ModelConfig) -> bool:
     return config.has_pose_branch and config.fuse == "maps"
 
 
-def responses(model: keras.Model, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The response of each position of the feature map F, before and after fusion.
+def responses(model: keras.Model, images: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The response of each position of the feature map F: of the main branch, aligned, and fused.
 
-    Before fusion: the length of F's vector at a position. After fusion: the length of the outer product of both
-    branches' vectors there, which this position adds to the bilinear vector.
+    Main branch: the length of F's vector at a position. Aligned: the same after the BatchNorm that precedes the fusion.
+    Fused: the length of the outer product of both branches' vectors there, which this position adds to the bilinear
+    vector. It is the aligned length times that of the pose maps' vector, so that aligned is the control of fused: the
+    pose maps alone make the difference between these two.
 
     Args:
         model: Model returned by `lrdnn_tf.model.lrdnn.build_model`, which fuses maps.
         images: float32 [B, height, width, 3], RGB 0..255.
 
     Returns:
-        Two float32 [B, h, w].
+        Three float32 [B, h, w].
     """
     align = model.get_layer("align_features")
     parts = keras.Model(model.input, [align.input, align.output, model.get_layer("pose_pool").output])
     features, aligned, maps = (np.linalg.norm(values.numpy(), axis=-1) for values in parts(images, training=False))
-    return features, aligned * maps
+    return features, aligned, aligned * maps
 
 
 def response_panels(model: keras.Model, images: np.ndarray) -> list[np.ndarray]:
-    """Image, response of the main branch and fused response side by side, for each image: uint8 RGB [h, w, 3]."""
+    """Image and the three `responses` to it side by side, for each image: uint8 RGB [h, w, 3]."""
     return [
-        np.concatenate([enlarge(image), *(_heat(image, response) for response in pair)], axis=1)
-        for image, *pair in zip(images, *responses(model, images), strict=True)
+        np.concatenate([enlarge(image), *(_heat(image, response) for response in three)], axis=1)
+        for image, *three in zip(images, *responses(model, images), strict=True)
     ]
 
 

@@ -45,8 +45,9 @@ PAPER = {
     },
 }
 WHY_RERANKED = (
-    "The paper's scores are most likely re-ranked: section 4.3 adopts re-ranking, and on Market-1501 its rank-1 exceeds "
-    "its mAP by only 7.6 to 10.5 points, as is usual after re-ranking. They are therefore to be compared with re-ranked scores."
+    "The paper's scores are most likely re-ranked: section 4.3 adopts re-ranking, and on Market-1501 its rank-1 is "
+    "above its mAP by only 7.6 to 10.5 points, as is usual after re-ranking. They are therefore to be compared with "
+    "re-ranked scores."
 )
 _SHOWN_RANKS = (1, 5, 10, 20)
 

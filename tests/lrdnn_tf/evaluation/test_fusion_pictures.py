@@ -24,12 +24,25 @@ def images():
 
 
 def test_a_fused_response_is_the_length_of_a_positions_outer_product(model, images):
-    main, fused = fusion_pictures.responses(model, images)
-    assert main.shape == fused.shape == (3, 4, 2)
+    main, aligned, fused = fusion_pictures.responses(model, images)
+    assert main.shape == aligned.shape == fused.shape == (3, 4, 2)
     parts = [model.get_layer(name).output for name in ("align_features", "pose_pool")]
     x, y = (values.numpy() for values in type(model)(model.input, parts)(images))
     outer = np.einsum("bhwc,bhwd->bhwcd", x, y).reshape(3, 4, 2, -1)
     np.testing.assert_allclose(fused, np.linalg.norm(outer, axis=-1), rtol=1e-4)
+    np.testing.assert_allclose(aligned, np.linalg.norm(x, axis=-1), rtol=1e-4)
+
+
+def test_pose_maps_that_are_the_same_everywhere_change_nothing_in_the_picture(images):
+    model = build_model(dataclasses.replace(CONFIG, pose_maps="confidence"))
+    features, maps = (model.get_layer(name) for name in ("align_features", "align_pose_maps"))
+    features.moving_mean.assign(np.full(features.moving_mean.shape, 1000))  # the strongest responses become the weakest
+    maps.gamma.assign(np.zeros(19))
+    maps.beta.assign(np.linspace(1, 2, 19))
+    for panel in fusion_pictures.response_panels(model, images):
+        main, aligned, fused = (panel[:, start : start + 128].astype(int) for start in (128, 256, 384))
+        np.testing.assert_allclose(fused, aligned, atol=8)  # a step of the colour map
+        assert np.abs(main - aligned).max() > 20
 
 
 def test_poses_are_drawn_for_a_size_that_the_pose_network_does_not_accept():
@@ -40,11 +53,11 @@ def test_poses_are_drawn_for_a_size_that_the_pose_network_does_not_accept():
 
 def test_panels_are_of_one_size_and_fit_on_a_sheet(model, images):
     panels = fusion_pictures.response_panels(model, images)
-    assert {panel.shape for panel in panels} == {(256, 3 * 128, 3)}
+    assert {panel.shape for panel in panels} == {(256, 4 * 128, 3)}
     sheet = fusion_pictures.sheet(panels, fusion_pictures.RESPONSE_CAPTIONS)
-    assert sheet.shape == (28 + 2 * (256 + 12), 2 * (384 + 12), 3)
-    np.testing.assert_array_equal(sheet[28 : 28 + 256, 396 : 396 + 384], panels[1])
-    assert (sheet[28 + 256 + 12 :, 396:] == 255).all()  # with three panels the fourth position is empty
+    assert sheet.shape == (28 + 2 * (256 + 12), 2 * (512 + 12), 3)
+    np.testing.assert_array_equal(sheet[28 : 28 + 256, 524 : 524 + 512], panels[1])
+    assert (sheet[28 + 256 + 12 :, 524:] == 255).all()  # with three panels the fourth position is empty
 
 
 def test_a_bar_has_the_colour_of_its_side():
