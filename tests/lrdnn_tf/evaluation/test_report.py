@@ -63,7 +63,7 @@ def test_page_is_well_formed_and_needs_no_other_file(page):
 def test_page_shows_every_main_number(page, evaluated):
     cells = re.findall(r"<td[^>]*>([^<]*)</td>", page)
     for phase in evaluated[0]["phases"].values():
-        for name in ("rank1", "rank20", "mAP", "mAP_trapezoid", "mINP"):
+        for name in ("rank1", "rank20", "mAP", "mAP_trapezoid", "mAP_interpolated", "mINP"):
             assert f"{100 * phase[name]:.1f}" in cells
             assert f"{100 * phase[f'{name}_reranked']:.1f}" in cells
     assert "Paper: Market-1501" in page
