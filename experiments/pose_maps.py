@@ -4,8 +4,8 @@ python -m experiments.pose_maps --run_dir=runs/paper/rendered/seed0/b_a --data_d
     --pose_dirs=runs/paper/rendered/pose,runs/poses/pose
 
 F of a trained attributes phase and the maps of each pose network are fused as in the fusion phase, except that the
-outer product is not sketched and that nothing is trained. Blurring the maps separates how sharp they are from what they
-know.
+outer product is not sketched and that nothing is trained. Parts and changes of the maps separate how sharp they are
+from what they tell: where a keypoint is, and in which direction a limb points.
 """
 
 import os
@@ -27,13 +27,21 @@ from lrdnn_tf.evaluation.ranking import rank
 from lrdnn_tf.model.lrdnn import ALIGNMENT_EPSILON, PoolToGrid
 from lrdnn_tf.phases import ATTRIBUTES
 from pose_pretrain.network import load_pose_network
+from pose_pretrain.skeleton import CONFIDENCE_MAPS
 
-BLURS = (0.0, 1.0, 2.0, 4.0)
+BLUR = 2.0  # cells of the pose maps
+PARTS = {
+    "all": lambda maps: maps,
+    "all, blurred": lambda maps: gaussian_filter(maps, (0, BLUR, BLUR, 0)),
+    "confidence": lambda maps: maps[..., :CONFIDENCE_MAPS],
+    "affinity": lambda maps: maps[..., CONFIDENCE_MAPS:],
+    "affinity without sign": lambda maps: np.abs(maps[..., CONFIDENCE_MAPS:]),
+}
 _SPLITS = ("train", "query", "gallery")  # the first one gives the statistics of the alignment
 
 
 def measure(run_dir: str | os.PathLike, data_dir: str | os.PathLike, pose_dirs: Sequence[str]) -> pd.DataFrame:
-    """Fuses F with fixed maps, and with the blurred maps of each pose network, and ranks the results.
+    """Fuses F with fixed maps, and with parts of the maps of each pose network, and ranks the results.
 
     Args:
         run_dir: A run with a trained attributes phase.
@@ -41,10 +49,9 @@ def measure(run_dir: str | os.PathLike, data_dir: str | os.PathLike, pose_dirs: 
         pose_dirs: Folders of pose networks.
 
     Returns:
-        A row per kind of maps: maps; blur, the standard deviation of a Gaussian in cells of the pose maps; positions,
-        the number of cells of F's grid over which the energy of an aligned map spreads (participation ratio, mean over
-        images and maps); fixed, the share of the variance of the maps that their mean over images explains; mAP and
-        rank1 (0 to 1).
+        A row per network and part of its maps: network; part, a name of PARTS; positions, the number of cells of F's
+        grid over which the energy of an aligned map spreads (participation ratio, mean over images and maps); fixed,
+        the share of the variance of the maps that their mean over images explains; mAP and rank1 (0 to 1).
 
     Raises:
         InputError: The phase, the dataset or a pose network is missing.
@@ -57,13 +64,14 @@ def measure(run_dir: str | os.PathLike, data_dir: str | os.PathLike, pose_dirs: 
     grid = features["train"].shape[1:3]
     fixed = {name: np.broadcast_to(np.eye(np.prod(grid)).reshape(*grid, -1), (len(maps), *grid, np.prod(grid)))
              for name, maps in features.items()}  # fmt: skip
-    rows = [{"maps": "one per position", "blur": 0.0} | _scores(aligned, fixed, splits)]
+    pool = PoolToGrid(*grid, dtype="float32")
+    rows = [{"network": "none", "part": "one fixed map per position"} | _scores(aligned, fixed, splits)]
     for pose_dir in pose_dirs:
         maps = _pose_maps(pose_dir, splits, config.height, config.width)
-        for blur in BLURS:
-            pooled = _aligned({name: _pooled(values, blur, grid) for name, values in maps.items()})
-            spread = {"positions": _positions(pooled["query"]), "fixed": _fixed_share(pooled["query"])}
-            rows.append({"maps": pose_dir, "blur": blur} | spread | _scores(aligned, pooled, splits))
+        for part, take in PARTS.items():
+            pooled = _aligned({name: pool(take(values)).numpy() for name, values in maps.items()})
+            told = {"positions": _positions(pooled["query"]), "fixed": _fixed_share(pooled["query"])}
+            rows.append({"network": pose_dir, "part": part} | told | _scores(aligned, pooled, splits))
     return pd.DataFrame(rows)
 
 
@@ -79,11 +87,6 @@ def _outputs(model: keras.Model, splits: dict[str, Split], height: int, width: i
             yield model(images, training=False).numpy()
 
     return {name: np.concatenate(list(over(split))) for name, split in splits.items()}
-
-
-def _pooled(maps: np.ndarray, blur: float, grid: tuple[int, int]) -> np.ndarray:
-    blurred = gaussian_filter(maps, (0, blur, blur, 0)) if blur else maps
-    return PoolToGrid(*grid, dtype="float32")(blurred).numpy()
 
 
 def _aligned(maps: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 
 from experiments import pose_maps
-from experiments.pose_maps import BLURS, measure
+from experiments.pose_maps import PARTS, measure
 
 
-def test_fixed_and_blurred_maps_are_ranked(tiny_dataset, trained_run):
+def test_fixed_maps_and_all_parts_of_pose_maps_are_ranked(tiny_dataset, trained_run):
     table = measure(trained_run, tiny_dataset.path, [str(trained_run / "pose")])
-    assert table["blur"].tolist() == [0.0, *BLURS]
+    assert table["part"].tolist() == ["one fixed map per position", *PARTS]
     assert table[["mAP", "rank1"]].stack().between(0, 1).all()
     assert table["positions"].dropna().between(1, 4 * 2).all()
 
