@@ -5,7 +5,7 @@ import pathlib
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 import pandas as pd
 import tensorflow as tf
@@ -55,11 +55,15 @@ class Checkpoints(keras.callbacks.Callback):
         for path in reversed(known.all_model_checkpoint_paths if known else []):
             if _is_whole(path):
                 self.manager.checkpoint.restore(path)
-                epoch, step = divmod(int(self.done), self.steps)
+                epoch, step = divmod(self.steps_done(), self.steps)
                 print(f"resuming after epoch {epoch}" + (f" and {step} steps" if step else "") + f" ({path})")
-                return int(self.done)
+                return self.steps_done()
             print(f"skipping {path}: it is incomplete")
         return 0
+
+    def steps_done(self) -> int:
+        """The step of the state that was saved or restored last."""
+        return int(self.done.numpy())  # int() does not take the variable itself where there are several devices
 
     def newest(self) -> str | None:
         """The path of the newest state, None when there is none."""
@@ -73,8 +77,8 @@ class Checkpoints(keras.callbacks.Callback):
         except tf.errors.OpError as error:
             why = error.message.splitlines()[0]
             raise InputError(
-                f"{self.folder}: the checkpoint of step {int(self.done)} cannot be written ({why}); make room and run "
-                "the same command again: earlier checkpoints are kept"
+                f"{self.folder}: the checkpoint of step {self.steps_done()} cannot be written ({why}); make room and "
+                "run the same command again: earlier checkpoints are kept"
             ) from None
 
     def on_train_batch_end(self, batch, logs=None):
@@ -90,27 +94,28 @@ class StopWhenAsked(keras.callbacks.Callback):
     """Saves and ends the training once a signal arrived. It must be the last callback, so that the others have run.
 
     Args:
-        signals: List that receives the number of a signal when it arrives.
+        asked: Function that returns the number of the signal that arrived, 0 for none. It is called after each step,
+            and among several workers it returns the same in each of them.
         checkpoints: The callback that saves.
     """
 
-    def __init__(self, signals: Sequence[int], checkpoints: Checkpoints):
+    def __init__(self, asked: Callable[[], int], checkpoints: Checkpoints):
         super().__init__()
-        self.signals = signals
+        self.asked = asked
         self.checkpoints = checkpoints
 
     def on_train_batch_end(self, batch, logs=None):
-        if self.signals and batch + 1 < self.params["steps"]:  # after the last step, on_epoch_end follows
-            self._stop()
+        if batch + 1 < self.params["steps"]:  # after the last step, on_epoch_end follows
+            self._stop_if_asked()
 
     def on_epoch_end(self, epoch, logs=None):
-        if self.signals:
-            self._stop()
+        self._stop_if_asked()
 
-    def _stop(self) -> None:
-        self.checkpoints.save()
-        step = int(self.checkpoints.done)
-        raise Stopped(self.signals[0], f"stopped after step {step} and saved: run the same command to resume")
+    def _stop_if_asked(self) -> None:
+        if signal := self.asked():
+            self.checkpoints.save()
+            step = self.checkpoints.steps_done()
+            raise Stopped(signal, f"stopped after step {step} and saved: run the same command to resume")
 
 
 def _is_whole(checkpoint: str) -> bool:
@@ -211,7 +216,7 @@ class StopOnNonFinite(keras.callbacks.Callback):
     def on_train_batch_end(self, batch, logs=None):
         bad = [name for name, value in logs.items() if name.endswith("loss") and not math.isfinite(value)]
         if bad:
-            step = int(self.model.optimizer.iterations)
+            step = int(self.model.optimizer.iterations.numpy())
             kept = self.checkpoints.newest()
             raise InputError(
                 f"{', '.join(bad)} is not a finite number at step {step}: try a lower --learning_rate"

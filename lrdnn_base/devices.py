@@ -57,6 +57,13 @@ class Runtime:
         """Whether other processes take part, which must save at the same step as this one."""
         return isinstance(self.strategy, tf.distribute.MultiWorkerMirroredStrategy)
 
+    def agree(self, number: int) -> int:
+        """The largest of the numbers that the workers pass, each of which must call this at the same point."""
+        if not self.has_other_workers:
+            return number
+        numbers = self.strategy.experimental_distribute_values_from_function(lambda context: tf.constant([number]))
+        return int(tf.reduce_max(self.strategy.gather(numbers, axis=0)))
+
 
 @dataclasses.dataclass(frozen=True)
 class RuntimeOptions:

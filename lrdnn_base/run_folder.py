@@ -37,9 +37,20 @@ def locked(folder: pathlib.Path, runtime: Runtime) -> Iterator[None]:
     Raises:
         InputError: Another training runs in the folder.
     """
-    if not runtime.is_chief:
+    with contextlib.ExitStack() as stack:
+        refusal = None
+        if runtime.is_chief:
+            try:
+                stack.enter_context(_locked(folder))
+            except InputError as error:
+                refusal = error
+        if runtime.agree(int(refusal is not None)):
+            raise refusal or InputError(f"{folder}: the chief of these workers cannot train there: see its message")
         yield
-        return
+
+
+@contextlib.contextmanager
+def _locked(folder: pathlib.Path) -> Iterator[None]:
     path = folder / LOCK_FILE
     while True:
         folder.mkdir(parents=True, exist_ok=True)

@@ -101,7 +101,7 @@ def fit(
 
     Raises:
         InputError: The loss stops being finite, memory or disk is full, or the batch cannot be shared evenly.
-        Stopped: SIGTERM or Ctrl-C; the state is saved first.
+        Stopped: SIGTERM or Ctrl-C, also of another worker; the state is saved first.
     """
     strategy = runtime.strategy
     replicas = strategy.num_replicas_in_sync
@@ -128,7 +128,7 @@ def fit(
 
     # Keras would replace the weights by their average after each fit, and a resumed epoch is a fit of its own.
     model.optimizer.finalize_variable_values = lambda variables: None
-    with _signals_noted(enabled=not runtime.has_other_workers) as signals, _out_of_memory_named(batch_size):
+    with _signals_noted() as signals, _out_of_memory_named(batch_size):
         for epoch, step, until in _rounds(done, steps, epochs):
             model.fit(
                 _distributed(batches, epoch, step, batch_size // replicas, strategy),
@@ -140,7 +140,7 @@ def fit(
                     StopOnNonFinite(checkpoints),
                     *(watchers(epoch, step) if runtime.is_chief else []),
                     checkpoints,
-                    StopWhenAsked(signals, checkpoints),
+                    StopWhenAsked(lambda: runtime.agree(max(signals, default=0)), checkpoints),
                 ],
             )
     _take_average(model)
@@ -199,7 +199,7 @@ def _distributed(
 
 
 @contextlib.contextmanager
-def _signals_noted(enabled: bool) -> Iterator[list[int]]:
+def _signals_noted() -> Iterator[list[int]]:
     """Inside the block, the first SIGTERM or Ctrl-C is appended to the list, and the second one interrupts at once."""
     noted = []
 
@@ -209,7 +209,7 @@ def _signals_noted(enabled: bool) -> Iterator[list[int]]:
         noted.append(number)
         print("\nstopping after this step; repeat the signal to stop at once", flush=True)
 
-    if not enabled or threading.current_thread() is not threading.main_thread():
+    if threading.current_thread() is not threading.main_thread():
         yield noted
         return
     before = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}

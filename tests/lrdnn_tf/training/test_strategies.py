@@ -16,11 +16,17 @@ from lrdnn_tf import runs
 from lrdnn_tf.model.lrdnn import POSE_BRANCH
 
 COMMON = {"epochs": 2, "batch_size": 8, "learning_rate": 1e-3, "projector_images": 0}
-SMALL = {"identity": {"backbone": "small", "height": 64, "width": 32}, "fusion": {"bilinear_dim": 128}}
+SMALL = {
+    "identity": {"backbone": "small", "height": 64, "width": 32},
+    "fusion": {"bilinear_dim": 128, "learning_rate": 1e-6},
+}
 
 
 def options_of(phase, trained_run):
-    """The options of a phase; a fusion starts from a narrow pose network, which has BatchNorms."""
+    """The options of a phase; a fusion starts from a narrow pose network, which has BatchNorms.
+
+    Its learning rate is low, since Adam's first steps amplify rounding errors in gradients that are nearly 0.
+    """
     start = {"start_from": str(trained_run)} if phase == "fusion" else {}
     return COMMON | SMALL[phase] | start
 
@@ -58,9 +64,11 @@ def assert_learned_the_same(phase, run_dir, alone):
     np.testing.assert_allclose(ours[columns], theirs[columns], rtol=1e-4, atol=1e-4)
     model, _ = runs.load_model(run_dir, phase)
     expected, _ = runs.load_model(alone, phase)
-    for ours, theirs in zip(model.get_weights(), expected.get_weights(), strict=True):
-        # One device's kernel keeps the unbiased variance of a batch, n / (n - 1) of what several devices keep.
-        np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=2e-3)
+    for ours, theirs in zip(model.weights, expected.weights, strict=True):
+        # One device's kernel keeps the unbiased variance of a batch, n / (n - 1) of what several devices keep; the
+        # smallest maps have 64 positions in a batch.
+        tolerance = 1 / 63 if "moving_variance" in ours.name else 1e-3
+        np.testing.assert_allclose(ours, theirs, rtol=tolerance, atol=2e-3)
     if phase == "fusion":
         images = np.random.default_rng(0).uniform(0, 255, (4, 64, 32, 3)).astype(np.float32)
         *_, ours = model.get_layer(POSE_BRANCH)(images)
