@@ -13,7 +13,7 @@ from lrdnn_tf.phases import ATTRIBUTES, FUSION, IDENTITY
 BACKBONES = ("resnet50", "small")  # each is a file of this name in lrdnn_tf/model/backbones/
 POSE_MAPS = ("none", "confidence", "affinity", "both", "positions")
 CHANNEL_PARSE_SQUEEZES = ("mean", "max", "rms")
-CHANNEL_PARSE_ORDERS = ("after", "before")
+CHANNEL_PARSE_ORDERS = ("before", "after")
 FUSE = ("maps", "pool5")
 SCHEDULES = ("decay", "cosine")  # see lrdnn_base.schedule
 BILINEAR_METHODS = ("fft", "outer_product")
@@ -65,7 +65,7 @@ class ModelConfig:
         only_in=(FUSION,),
     )
     channel_parse_squeeze: str = option(
-        "max",
+        "rms",
         "What that block squeezes each map to: mean, maximum or root mean square over all positions.",
         choices=CHANNEL_PARSE_SQUEEZES,
         only_in=(FUSION,),
@@ -74,8 +74,8 @@ class ModelConfig:
         True, "Whether a BatchNorm brings the squeezed numbers to one scale.", only_in=(FUSION,)
     )
     channel_parse_order: str = option(
-        "after",
-        "Whether that block comes after the BatchNorm that aligns the pose maps, or before it.",
+        "before",
+        "Whether that block comes before the BatchNorm that aligns the pose maps, or after it.",
         choices=CHANNEL_PARSE_ORDERS,
         only_in=(FUSION,),
     )

@@ -3,6 +3,8 @@
 from experiments.tables import command
 from experiments.tables.rows import LRDNN, WITHOUT_CPB, Row, Table, variant
 
+_SQUEEZES = ("mean", "max", "rms")
+
 
 def _form(name: str, squeeze: str, normalize: bool = True, order: str = "after") -> Row:
     flags = (f"--channel_parse_squeeze={squeeze}", f"--channel_parse_normalize={str(normalize).lower()}")
@@ -11,11 +13,8 @@ def _form(name: str, squeeze: str, normalize: bool = True, order: str = "after")
 
 
 VARIANTS = (
-    _form("mean raw", "mean", normalize=False),
-    _form("mean", "mean"),
-    _form("max", "max"),
-    _form("rms", "rms"),
-    _form("rms before", "rms", order="before"),
+    _form("mean raw after", "mean", normalize=False),
+    *(_form(f"{squeeze} {order}", squeeze, order=order) for order in ("after", "before") for squeeze in _SQUEEZES),
 )
 TABLE = Table(
     "channel_parse_squeeze",
@@ -24,7 +23,7 @@ TABLE = Table(
     compared={row.name: (WITHOUT_CPB.name,) for row in VARIANTS},
     text="The block computes the weights of the pose maps from one number for each map: its mean, its maximum or its "
     "root mean square, brought to one scale by a BatchNorm, unless the row says raw. It comes after the BatchNorm that "
-    "aligns the maps, unless the row says before. The paper gives none of this.",
+    "aligns the maps, or before it. The paper gives none of this.",
 )
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ ABLATION = {
     "B+A+C": {"pose_maps": "affinity"},
     "B+A+H+C without CPB": {"pose_maps": "both", "channel_parse": False},
     "LRDNN": {"pose_maps": "both"},
-    "LRDNN, block before alignment": {"pose_maps": "both", "channel_parse_order": "before"},
+    "LRDNN, block after alignment": {"pose_maps": "both", "channel_parse_order": "after"},
     "LRDNN on pool5": {"pose_maps": "both", "fuse": "pool5"},
     "positions": {"pose_maps": "positions", "channel_parse": False},
 }
@@ -50,15 +50,15 @@ def layers_from_pose_maps(**options) -> list[str]:
     return [layer.name for layer in model.layers if layer.name in steps]
 
 
-def test_the_steps_of_the_fusion_have_the_order_of_the_paper():
-    maps = ["pose_maps", "align_pose_maps", "channel_parse", "pose_pool", "compact_bilinear"]
-    assert layers_from_pose_maps() == maps
-    assert layers_from_pose_maps(channel_parse=False) == [name for name in maps if name != "channel_parse"]
+def test_the_steps_of_the_fusion_have_the_order_of_the_options():
+    after = ["pose_maps", "align_pose_maps", "channel_parse", "pose_pool", "compact_bilinear"]
     before = ["pose_maps", "channel_parse", "align_pose_maps", "pose_pool", "compact_bilinear"]
+    assert layers_from_pose_maps(channel_parse_order="after") == after
     assert layers_from_pose_maps(channel_parse_order="before") == before
+    assert layers_from_pose_maps(channel_parse=False) == [name for name in after if name != "channel_parse"]
     # Section 4.3: the BatchNorm comes after pool5.
-    pool5 = ["pose_maps", "pose_pool", "align_pose_maps", "channel_parse", "compact_bilinear"]
-    assert layers_from_pose_maps(fuse="pool5") == pool5
+    pool5 = ["pose_maps", "channel_parse", "pose_pool", "align_pose_maps", "compact_bilinear"]
+    assert layers_from_pose_maps(fuse="pool5", channel_parse_order="before") == pool5
 
 
 @pytest.mark.parametrize("fuse", ["maps", "pool5"])
