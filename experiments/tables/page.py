@@ -24,7 +24,7 @@ _BY_HAND, _DIFFERENCES, _OTHERS, _MADE = (
 _LEGEND = "In percent, mean ± standard deviation over seeds, which share one pose network; minutes of the row's phase."
 _LEGEND_WEIGHTS = (
     " Channel weights: lowest and highest mean weight of a pose map, from 0 to 1; they start at 0.5. Spread: standard "
-    "deviation of a map's weight over the query images, median over the maps; 0 if all images get the same weights."
+    "deviation of a map's weight over 128 query images, median over the maps; 0 if all images get the same weights."
 )
 _LEGEND_PAPER = f" The paper's columns (rank-1 / mAP) are copied from the paper, not measured here. {WHY_RERANKED}"
 _WEIGHTS = "channel weights"

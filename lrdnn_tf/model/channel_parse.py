@@ -14,7 +14,7 @@ def channel_parse(maps: tf.Tensor, config: ModelConfig) -> tf.Tensor:
     """Weights each channel of the pose maps by squeeze-and-excitation (Hu et al., CVPR 2018) with 1x1 convolutions.
 
     Each map is squeezed to one number. A BatchNorm without parameters brings these numbers to one scale
-    (`channel_parse_normalize`): without it, they differ so little between images that all images get the same weights.
+    (`channel_parse_normalize`): without it, they differ too little between images to give them different weights.
 
     Args:
         maps: Keras tensor, float32 [B, h, w, C].
