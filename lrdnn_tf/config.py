@@ -10,7 +10,7 @@ from lrdnn_base.options import check_options, option
 from lrdnn_tf.attributes import AttributeTask
 from lrdnn_tf.phases import ATTRIBUTES, FUSION, IDENTITY
 
-BACKBONES = ("resnet50", "small")  # each is a file of this name in lrdnn_tf/model/backbones/
+BACKBONES = ("resnet50", "mobilenet_v2", "small")  # each is a file of this name in lrdnn_tf/model/backbones/
 POSE_MAPS = ("none", "confidence", "affinity", "both", "positions")
 CHANNEL_PARSE_SQUEEZES = ("mean", "max", "rms")
 CHANNEL_PARSE_ORDERS = ("before", "after")
@@ -39,7 +39,8 @@ class ModelConfig:
     width: int = option(128, "Input width in pixels; later phases inherit it.", at_least=1)
     backbone: str = option(
         "resnet50",
-        "The main branch: resnet50 is the paper's, small is for machines without a GPU; later phases inherit it.",
+        "The main branch: resnet50 is the paper's, mobilenet_v2 is lighter and has ImageNet weights, too, small is for "
+        "machines without a GPU; later phases inherit it.",
         choices=BACKBONES,
     )
     last_stride: int = option(

@@ -22,7 +22,7 @@ def test_settings_out_of_range_are_named(options, words):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"backbone": "large"}, "backbone='large' is not one of resnet50, small"),
+        ({"backbone": "large"}, "backbone='large' is not one of resnet50, mobilenet_v2, small"),
         ({"last_stride": 3}, "last_stride=3 is not one of 1, 2"),
         ({"bilinear_dim": 0}, "bilinear_dim=0 must be at least 1"),
         ({"identities": 0}, "identities=0 must be at least 1"),
