@@ -13,6 +13,7 @@ from lrdnn_base.errors import InputError
 from lrdnn_tf import runs
 from lrdnn_tf.data.dataset import Dataset, read_dataset
 from lrdnn_tf.data.split import Split, read_split
+from lrdnn_tf.evaluation.protocol import ANY_CAMERA, WHY_ANY_CAMERA
 from lrdnn_tf.evaluation.report import long_table, render_page, summarize, write_report
 from lrdnn_tf.evaluation.results import DEFAULTS, Settings, check_splits, evaluate_phase
 
@@ -60,6 +61,8 @@ def evaluate(
     page = render_page(results, dataset, query, gallery, summary)
     path = write_report(report_dir, page, long_table(results), summary)
     print(format_table(summary))
+    if summary["protocol"] == ANY_CAMERA:
+        print(WHY_ANY_CAMERA)
     print(f"report: {path}")
     return summary
 

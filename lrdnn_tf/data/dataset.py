@@ -14,6 +14,7 @@ DESCRIPTION_FILE = "dataset.json"
 FORMAT_VERSION = 1
 JUNK = -1  # identity of wrong detections, which every ranking ignores
 DISTRACTOR = 0  # identity of gallery images of people who are in no query
+UNKNOWN_CAMERA = 0  # camera of images whose camera nobody recorded; known ones count from 1
 LARGEST_IDENTITY = 2**63 - 1  # identities are int64 in records, labels and rankings
 CONVERTERS = "python -m data_prep.market1501, data_prep.dukemtmc or data_prep.from_csv"
 
@@ -46,7 +47,7 @@ class Dataset:
         name: "market1501", "dukemtmc", ...
         attributes: The attribute tasks, in the order of the records' attributes; empty without attribute labels.
         identities: The dataset's own numbers of the training identities; label i is the i-th of them.
-        cameras: Camera numbers.
+        cameras: Camera numbers, UNKNOWN_CAMERA among them if some are unknown.
         splits: Description of each split, under "train", "query" and "gallery".
     """
 

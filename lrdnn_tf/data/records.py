@@ -21,7 +21,7 @@ def encode_example(image: bytes, path: str, identity: int, label: int, camera: i
         path: Path of the file, relative to the root of the raw dataset.
         identity: The dataset's own number of the person; 0 for a distractor.
         label: Class index 0..identities-1 in the training split, -1 elsewhere.
-        camera: Counted from 1.
+        camera: Counted from 1, UNKNOWN_CAMERA where it is unknown.
         attributes: One class index per attribute task of the dataset; -1 for unknown.
     """
     feature = {

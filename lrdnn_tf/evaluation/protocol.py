@@ -1,7 +1,8 @@
 """The Market-1501 protocol (Zheng et al., ICCV 2015): which gallery images a query is to find, and which are ignored.
 
 A true match of a query is a gallery image of its identity from another camera. Images of its identity from its own
-camera and junk images are ignored; distractors are wrong for every query.
+camera and junk images are ignored; distractors are wrong for every query. Where the camera of an image is unknown,
+every other image of the query's person counts as a match, which is easier: results of such data say so.
 """
 
 import dataclasses
@@ -9,7 +10,13 @@ import dataclasses
 import numpy as np
 
 from lrdnn_base.errors import InputError
-from lrdnn_tf.data.dataset import DISTRACTOR, JUNK, LARGEST_IDENTITY
+from lrdnn_tf.data.dataset import DISTRACTOR, JUNK, LARGEST_IDENTITY, UNKNOWN_CAMERA
+
+CROSS_CAMERA, ANY_CAMERA = "cross-camera", "any camera"  # names of protocols
+WHY_ANY_CAMERA = (
+    "Cameras are unknown: every other image of a query's person counts as a match, even one from the same moment. "
+    "This is not the cross-camera protocol, and is easier."
+)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -18,7 +25,7 @@ class Labels:
 
     Attributes:
         identities: int64 [images]: -1 for junk, 0 for a distractor, above 0 for a person.
-        cameras: int64 [images]. Both are converted from other types of integers.
+        cameras: int64 [images], UNKNOWN_CAMERA where it is unknown. Both are converted from other types of integers.
 
     Raises:
         InputError: An argument is empty or not a vector of integers below 2**63, or they differ in length; the message
@@ -43,6 +50,11 @@ class Labels:
 
     def __len__(self) -> int:
         return len(self.identities)
+
+    @property
+    def cameras_are_known(self) -> bool:
+        """Whether every image has a camera."""
+        return bool((self.cameras != UNKNOWN_CAMERA).all())
 
     def take(self, indices: np.ndarray) -> "Labels":
         """The labels of some of the images."""
@@ -93,6 +105,16 @@ class Protocol:
             raise InputError("query_labels: no query has an image of its identity from another camera in the gallery")
 
 
+def protocol_name(query_labels: Labels, gallery_labels: Labels) -> str:
+    """CROSS_CAMERA if all cameras are known, otherwise ANY_CAMERA."""
+    return CROSS_CAMERA if query_labels.cameras_are_known and gallery_labels.cameras_are_known else ANY_CAMERA
+
+
+def same_camera(cameras: np.ndarray, others: np.ndarray | int) -> np.ndarray:
+    """Whether two images are known to be from one camera, for arrays of cameras that broadcast."""
+    return (cameras == others) & (cameras != UNKNOWN_CAMERA)
+
+
 def apply_protocol(query_labels: Labels, gallery_labels: Labels) -> Protocol:
     """The protocol for these queries and this gallery."""
     query_ids, gallery_ids = query_labels.identities, gallery_labels.identities
@@ -103,11 +125,11 @@ def apply_protocol(query_labels: Labels, gallery_labels: Labels) -> Protocol:
     query = np.repeat(np.arange(len(query_ids)), counts)
     within = np.arange(len(query)) - np.repeat(np.cumsum(counts) - counts, counts)
     gallery = order[first[query] + within]
-    same_camera = query_labels.cameras[query] == gallery_labels.cameras[gallery]
+    ignored = same_camera(query_labels.cameras[query], gallery_labels.cameras[gallery])
 
     def pairs(chosen: np.ndarray) -> Pairs:
         ends = np.cumsum(np.bincount(query[chosen], minlength=len(query_ids)))
         return Pairs(gallery[chosen], np.concatenate([[0], ends]))
 
     junk = np.flatnonzero(gallery_ids == JUNK)
-    return Protocol(pairs(~same_camera), pairs(same_camera), junk, len(gallery_ids) - len(junk))
+    return Protocol(pairs(~ignored), pairs(ignored), junk, len(gallery_ids) - len(junk))

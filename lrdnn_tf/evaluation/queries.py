@@ -30,10 +30,9 @@ def pool_queries(
         float32 [queries, D], not normalized again.
 
     Raises:
-        InputError: As for `ranking.rank`, or the pooling is unknown.
+        InputError: As for `ranking.rank`, or the pooling or a camera is unknown.
     """
-    if pooling not in POOLINGS:
-        raise InputError(f"pooling={pooling!r}: expected {' or '.join(POOLINGS)}")
+    check_pooling(query_labels, gallery_labels, pooling)
     query, gallery = ranking.checked_descriptors(query, gallery, query_labels, gallery_labels)
     people = np.concatenate([query_labels.identities, gallery_labels.identities])
     cameras = np.concatenate([query_labels.cameras, gallery_labels.cameras])
@@ -45,6 +44,14 @@ def pool_queries(
         if len(asked) and people[group[0]] > DISTRACTOR:
             pooled[asked] = POOLINGS[pooling](np.concatenate([query[asked], gallery[found]]), axis=0)
     return pooled
+
+
+def check_pooling(query_labels: Labels, gallery_labels: Labels, pooling: str) -> None:
+    """Raises an InputError when the pooling or a camera is unknown: a query would be pooled with its true matches."""
+    if pooling not in POOLINGS:
+        raise InputError(f"pooling={pooling!r}: expected {' or '.join(POOLINGS)}")
+    if not (query_labels.cameras_are_known and gallery_labels.cameras_are_known):
+        raise InputError("multi_query pools the images of the query's camera, and cameras are unknown: leave it out")
 
 
 def expand_queries(query: np.ndarray, gallery: np.ndarray, count: int) -> np.ndarray:

@@ -12,7 +12,7 @@ import pandas as pd
 
 from lrdnn_base.errors import InputError
 from lrdnn_tf.data.dataset import JUNK
-from lrdnn_tf.evaluation.protocol import Labels, Pairs, Protocol, apply_protocol
+from lrdnn_tf.evaluation.protocol import Labels, Pairs, Protocol, apply_protocol, same_camera
 
 CMC_RANKS = 50
 _BLOCK_BYTES = 16 << 20  # size of a block of distances
@@ -141,7 +141,7 @@ def nearest(
     rows = (row for block in opposite_cosines(query, gallery) for row in block)
     for row, identity, camera in zip(rows, query_labels.identities, query_labels.cameras, strict=True):
         right = gallery_ids == identity
-        kept = np.flatnonzero(~(right & (gallery_labels.cameras == camera)) & (gallery_ids != JUNK))
+        kept = np.flatnonzero(~(right & same_camera(gallery_labels.cameras, camera)) & (gallery_ids != JUNK))
         lists.append(kept[np.lexsort((right[kept], row[kept]))[:count]])
     return lists
 

@@ -19,6 +19,7 @@ from lrdnn_tf.data.dataset import Dataset
 from lrdnn_tf.data.split import Split
 from lrdnn_tf.evaluation import fusion_pictures, pictures
 from lrdnn_tf.evaluation.attributes import mean_score
+from lrdnn_tf.evaluation.protocol import ANY_CAMERA, WHY_ANY_CAMERA
 from lrdnn_tf.evaluation.ranking import Ranking
 from lrdnn_tf.evaluation.results import COSINE, RERANKED, PhaseResult, Settings
 from lrdnn_tf.model.channel_weights import by_name, median_spread
@@ -66,6 +67,7 @@ def summarize(
     """
     return {
         "dataset": dataset.name,
+        "protocol": results[0].protocol,
         "phases": {result.phase: _phase_summary(result) for result in results},
         "chance_rank1": results[0].by_cosine.chance_rank1,
         "settings": dataclasses.asdict(settings),
@@ -170,6 +172,7 @@ def render_page(results: Sequence[PhaseResult], dataset: Dataset, query: Split, 
         attributes={result.phase: result.attributes for result in results if result.attributes is not None},
         paper=PAPER,
         why_reranked=WHY_RERANKED,
+        why_any_camera=WHY_ANY_CAMERA if summary["protocol"] == ANY_CAMERA else "",
         measured={method_name(result.config): result.rankings for result in results},
         weights=WEIGHTS[summary["settings"]["weights"]],
         configs={result.phase: json.dumps(result.origin, indent=2) for result in results},

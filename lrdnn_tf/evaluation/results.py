@@ -18,8 +18,8 @@ from lrdnn_tf.evaluation import ranking
 from lrdnn_tf.evaluation.attributes import attribute_table
 from lrdnn_tf.evaluation.descriptors import describe, ranking_labels
 from lrdnn_tf.evaluation.fusion_pictures import FusionFindings, fusion_findings
-from lrdnn_tf.evaluation.protocol import Labels, apply_protocol
-from lrdnn_tf.evaluation.queries import POOLINGS, check_expansion, expand_queries, pool_queries
+from lrdnn_tf.evaluation.protocol import Labels, apply_protocol, protocol_name
+from lrdnn_tf.evaluation.queries import POOLINGS, check_expansion, check_pooling, expand_queries, pool_queries
 from lrdnn_tf.evaluation.ranking import Ranking
 from lrdnn_tf.evaluation.reranking import check_settings, rerank
 
@@ -62,6 +62,7 @@ class PhaseResult:
         phase: "identity", "attributes" or "fusion".
         config: Config of its model.
         origin: Its config.json: model, training, dataset, command.
+        protocol: CROSS_CAMERA or ANY_CAMERA, see `lrdnn_tf.evaluation.protocol`.
         rankings: By name: COSINE, and RERANKED unless the settings leave it out.
         attributes: Table returned by `attribute_table`; None when the model has no head for the dataset's tasks.
         camera_pairs: Table returned by `ranking.rank_with_camera_pairs`, by cosine.
@@ -73,6 +74,7 @@ class PhaseResult:
     phase: str
     config: ModelConfig
     origin: dict
+    protocol: str
     rankings: dict[str, Ranking]
     attributes: pd.DataFrame | None
     camera_pairs: pd.DataFrame
@@ -125,6 +127,7 @@ def evaluate_phase(
             phase=phase,
             config=config,
             origin=runs.read_config(run_dir, phase),
+            protocol=protocol_name(inputs.query_labels, inputs.gallery_labels),
             rankings=rankings,
             attributes=attribute_table(tasks, gallery.labels, predictions) if tasks else None,
             camera_pairs=camera_pairs,
@@ -143,8 +146,11 @@ def check_splits(dataset: Dataset, query: Split, gallery: Split, settings: Setti
         InputError: The splits cannot be ranked, or another setting does not fit them.
     """
     small = settings.rerank and settings.k1 > len(gallery)
+    labels = ranking_labels(query), ranking_labels(gallery)
     try:
-        apply_protocol(ranking_labels(query), ranking_labels(gallery)).require_matches()
+        apply_protocol(*labels).require_matches()
+        if settings.multi_query != "none":
+            check_pooling(*labels, settings.multi_query)
         if settings.query_expansion:
             check_expansion(len(gallery), settings.query_expansion)
         if settings.rerank and not small:

@@ -6,9 +6,11 @@ import pathlib
 
 from lrdnn_base.files import read_json
 from lrdnn_tf import runs
+from lrdnn_tf.evaluation.protocol import ANY_CAMERA, CROSS_CAMERA, WHY_ANY_CAMERA
 
 CARD_FILE = "assets.extra/model_card.md"
 _TEMPLATE = pathlib.Path(__file__).with_suffix(".md")
+_PROTOCOLS = {CROSS_CAMERA: "Cross-camera protocol of Market-1501.", ANY_CAMERA: WHY_ANY_CAMERA}
 _SHOWN = {
     "rank1": "rank-1",
     "mAP": "mAP",
@@ -58,7 +60,8 @@ def _metrics(phase: str, summary: dict | None) -> str:
     return "\n".join(
         [
             f"In percent, on the {measured['queries']} queries of `{summary['dataset']}`, whose people are not in the",
-            "training images; cross-camera protocol of Market-1501.",
+            # Earlier versions knew no other protocol, and did not name it.
+            "training images. " + _PROTOCOLS[summary.get("protocol", CROSS_CAMERA)],
             "",
             "| | |",
             "|---|---|",

@@ -23,6 +23,13 @@ def unit(vectors):
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
+def test_pooling_without_cameras_is_refused_since_it_would_use_true_matches():
+    data = make_data()
+    data["gallery_labels"].cameras[3] = 0
+    with pytest.raises(InputError, match="cameras are unknown"):
+        queries.pool_queries(**data)
+
+
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize(("pooling", "pool"), [("average", np.mean), ("max", np.max)])
 def test_pooling_equals_the_definition(seed, pooling, pool):

@@ -269,6 +269,24 @@ def test_labels_of_any_integer_type_are_compared_exactly(dtype):
     assert apply_protocol(query, gallery).matches.counts.tolist() == [1, 1]
 
 
+@pytest.mark.parametrize("share", [0.3, 1])
+def test_images_of_unknown_cameras_match_every_other_image_of_their_person(share):
+    """As if each such image had a camera of its own."""
+    data, rng = make_data(), np.random.default_rng(1)
+    unknown, distinct = {}, {}
+    for name, first in (("query_labels", 1000), ("gallery_labels", 2000)):
+        labels = data[name]
+        hidden = rng.random(len(labels)) < share
+        unknown[name] = Labels(labels.identities, np.where(hidden, 0, labels.cameras))
+        distinct[name] = Labels(labels.identities, np.where(hidden, first + np.arange(len(labels)), labels.cameras))
+    assert not unknown["query_labels"].cameras_are_known and distinct["query_labels"].cameras_are_known
+    found, expected = ranking.rank(**data | unknown), ranking.rank(**data | distinct)
+    assert found.mean_ap == expected.mean_ap and found.mean_ap != ranking.rank(**data).mean_ap
+    np.testing.assert_array_equal(found.match_counts, expected.match_counts)
+    for shown, reference in zip(ranking.nearest(**data | unknown), ranking.nearest(**data | distinct), strict=True):
+        np.testing.assert_array_equal(shown, reference)
+
+
 @pytest.mark.parametrize("function", [ranking.rank, ranking.rank_with_camera_pairs])
 def test_labels_without_a_match_are_named(function):
     data = make_data() | {"query_labels": Labels(np.full(40, 99), np.ones(40, int))}

@@ -155,7 +155,21 @@ def test_queries_left_out_are_counted_on_the_page(evaluated, written, trained_ru
     results = report_arguments(trained_run, tiny_dataset, query, gallery)
     assert results[0][0].by_cosine.queries_left_out == 1
     page = report.render_page(*results, evaluated[0])
-    assert "1 of the 6 queries have no image in another camera and are left out" in " ".join(page.split())
+    assert "1 of the 6 queries have no true match and are left out" in " ".join(page.split())
+
+
+def test_without_cameras_the_page_says_that_the_protocol_is_another_one(
+    evaluated, written, trained_run, tiny_dataset, splits
+):
+    known = report.render_page(*written, evaluated[0])
+    results = report_arguments(trained_run, tiny_dataset, *(relabelled(split, camera=0) for split in splits))
+    summary = report.summarize(results[0], results[1], SMALL, "", 0)
+    assert (evaluated[0]["protocol"], summary["protocol"]) == ("cross-camera", "any camera")
+    unknown = report.render_page(*results, summary)
+    for words, page in (("Pairs of cameras", known), ("not the cross-camera protocol", unknown)):
+        assert [words in rendered for rendered in (known, unknown)] == [page is known, page is unknown]
+    assert "camera unknown" in unknown
+    assert "from unknown cameras" in unknown
 
 
 def test_the_page_describes_changed_queries(evaluated, written):
