@@ -55,4 +55,4 @@ DUKEMTMC = Source(
 convert = functools.partial(convert_source, DUKEMTMC)
 
 if __name__ == "__main__":
-    run_converter(DUKEMTMC)
+    run_converter(convert)

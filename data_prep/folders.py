@@ -14,7 +14,7 @@ from lrdnn_base.files import listing
 
 # The folders of Market-1501, which DukeMTMC-reID and others adopted.
 FOLDERS = {"train": "bounding_box_train", "query": "query", "gallery": "bounding_box_test"}
-_IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp")
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp")
 
 
 def list_folders(
@@ -55,7 +55,7 @@ def list_folders(
 def _images(folder: pathlib.Path) -> list[str]:
     """The names of the images in a folder, with a warning about other files."""
     names = sorted(entry.name for entry in os.scandir(folder))
-    images = [name for name in names if name.lower().endswith(_IMAGE_SUFFIXES)]
+    images = [name for name in names if name.lower().endswith(IMAGE_SUFFIXES)]
     if not images:
         raise InputError(f"{folder}: no image in it")
     if others := sorted(set(names) - set(images)):

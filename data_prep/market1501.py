@@ -57,4 +57,4 @@ MARKET1501 = Source(
 convert = functools.partial(convert_source, MARKET1501)
 
 if __name__ == "__main__":
-    run_converter(MARKET1501)
+    run_converter(convert)

@@ -15,6 +15,7 @@ import tensorflow as tf
 from absl import logging
 from tqdm import tqdm
 
+from data_prep.crops import ImageSource
 from data_prep.output import list_all
 from lrdnn_base.errors import InputError
 from lrdnn_base.files import sha256, write_json
@@ -73,7 +74,7 @@ def write_split(
     folder: pathlib.Path,
     split: str,
     items: Sequence[Any],
-    path_of: Callable[[Any], pathlib.Path],
+    image_of: Callable[[Any], ImageSource],
     encode: Callable[[Any, ImageFile], bytes],
     shards: int,
 ) -> WrittenSplit:
@@ -83,7 +84,7 @@ def write_split(
         folder: Folder for the shards.
         split: Name of the split.
         items: Objects of any type, one per example.
-        path_of: Returns the image file of an item.
+        image_of: Returns the image file of an item.
         encode: Returns the serialized example of an item, or raises BadImageError. These items, and those whose
             image does not decode, are left out and returned as bad images.
         shards: Number of files, at least 1.
@@ -100,7 +101,7 @@ def write_split(
             with tf.io.TFRecordWriter(str(path)) as writer:
                 for start in range(0, len(part), _AT_A_TIME):
                     chunk = part[start : start + _AT_A_TIME]
-                    for item, image in zip(chunk, read_images([path_of(item) for item in chunk], pool), strict=True):
+                    for item, image in zip(chunk, read_images([image_of(item) for item in chunk], pool), strict=True):
                         try:
                             if isinstance(image, BadImageError):
                                 raise image
@@ -129,20 +130,20 @@ def write_description(folder: pathlib.Path, kind: str, name: str, **fields: Any)
     write_json(folder / DESCRIPTION_FILE, description)
 
 
-def read_images(paths: Sequence[pathlib.Path], pool: concurrent.futures.Executor) -> list[ImageFile | BadImageError]:
+def read_images(files: Sequence[ImageSource], pool: concurrent.futures.Executor) -> list[ImageFile | BadImageError]:
     """Reads image files and decodes them completely, with the decoder that training uses.
 
     Returns:
-        For each path the image, or the error for a file that is missing, empty, truncated or not an image.
+        For each file the image, or the error if it is missing, empty, truncated or not an image.
     """
-    contents = list(pool.map(_read, paths))
+    contents = list(pool.map(_read, files))
     sizes = iter(image_sizes([content for content in contents if isinstance(content, bytes)]))
     images = []
-    for path, content in zip(paths, contents, strict=True):
+    for file, content in zip(files, contents, strict=True):
         if isinstance(content, BadImageError):
             images.append(content)
         elif (size := next(sizes)) is None:
-            images.append(BadImageError(f"{path} (corrupt or truncated, or not an image)"))
+            images.append(BadImageError(f"{file} (corrupt or truncated, or not an image)"))
         else:
             images.append(ImageFile(content, *size))
     return images
@@ -166,12 +167,12 @@ def _decoded_sizes(contents: tf.Tensor) -> tf.Tensor:
     return tf.map_fn(size, contents, fn_output_signature=tf.TensorSpec([2], tf.int32), parallel_iterations=64)
 
 
-def _read(path: pathlib.Path) -> bytes | BadImageError:
+def _read(file: ImageSource) -> bytes | BadImageError:
     try:
-        content = path.read_bytes()
+        content = file.read_bytes()
     except OSError as error:
-        return BadImageError(f"{path} ({error.strerror})")
-    return content or BadImageError(f"{path} (empty)")
+        return BadImageError(f"{file} ({error.strerror})")
+    return content or BadImageError(f"{file} (empty)")
 
 
 def _temporary_folder(out_dir: pathlib.Path, process: int | str) -> pathlib.Path:

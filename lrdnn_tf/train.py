@@ -84,6 +84,8 @@ def train(
     for config in (TrainingConfig, PhaseOptions):
         refuse_without_effect(phase, config, options)
     dataset = read_dataset(data_dir)
+    if not dataset.has_images("train"):
+        raise InputError(f"{dataset.path} has no training images: it can be used for evaluation only")
     chosen = PhaseOptions(**phase_options)
     model_config = phase_config(
         phase, dataset, chosen.start_from or run_dir, chosen.attributes, model_options, chosen.pose_dir

@@ -16,7 +16,7 @@ JUNK = -1  # identity of wrong detections, which every ranking ignores
 DISTRACTOR = 0  # identity of gallery images of people who are in no query
 UNKNOWN_CAMERA = 0  # camera of images whose camera nobody recorded; known ones count from 1
 LARGEST_IDENTITY = 2**63 - 1  # identities are int64 in records, labels and rankings
-CONVERTERS = "python -m data_prep.market1501, data_prep.dukemtmc or data_prep.from_csv"
+CONVERTERS = "python -m data_prep.from_csv, data_prep.from_folders, data_prep.market1501 or another of data_prep"
 
 
 class Shard(NamedTuple):

@@ -12,7 +12,7 @@ import numpy as np
 from lrdnn_base.errors import InputError
 from lrdnn_tf.data.dataset import DISTRACTOR, JUNK, LARGEST_IDENTITY, UNKNOWN_CAMERA
 
-CROSS_CAMERA, ANY_CAMERA = "cross-camera", "any camera"  # names of protocols
+CROSS_CAMERA, ANY_CAMERA = "cross-camera", "any-camera"  # names of protocols
 WHY_ANY_CAMERA = (
     "Cameras are unknown: every other image of a query's person counts as a match, even one from the same moment. "
     "This is not the cross-camera protocol, and is easier."

@@ -6,11 +6,9 @@ import pathlib
 
 from lrdnn_base.files import read_json
 from lrdnn_tf import runs
-from lrdnn_tf.evaluation.protocol import ANY_CAMERA, CROSS_CAMERA, WHY_ANY_CAMERA
 
 CARD_FILE = "assets.extra/model_card.md"
 _TEMPLATE = pathlib.Path(__file__).with_suffix(".md")
-_PROTOCOLS = {CROSS_CAMERA: "Cross-camera protocol of Market-1501.", ANY_CAMERA: WHY_ANY_CAMERA}
 _SHOWN = {
     "rank1": "rank-1",
     "mAP": "mAP",
@@ -60,8 +58,7 @@ def _metrics(phase: str, summary: dict | None) -> str:
     return "\n".join(
         [
             f"In percent, on the {measured['queries']} queries of `{summary['dataset']}`, whose people are not in the",
-            # Earlier versions knew no other protocol, and did not name it.
-            "training images. " + _PROTOCOLS[summary.get("protocol", CROSS_CAMERA)],
+            f"training images; {_protocol(summary)}.",
             "",
             "| | |",
             "|---|---|",
@@ -69,3 +66,10 @@ def _metrics(phase: str, summary: dict | None) -> str:
             f"| rank-1 of a random order | {100 * summary['chance_rank1']:.1f} |",
         ]
     )
+
+
+def _protocol(summary: dict) -> str:
+    name = summary.get("protocol", "cross-camera")  # which earlier versions did not name
+    if name == "cross-camera":
+        return "cross-camera protocol of Market-1501"
+    return f"{name} protocol, since cameras are unknown: every other image of the person counts as a match"

@@ -19,6 +19,7 @@ from lrdnn_tf.data.dataset import read_dataset
 from lrdnn_tf.data.split import read_split
 from lrdnn_tf.evaluation.descriptors import ranking_labels
 from lrdnn_tf.evaluation.ranking import rank_with_camera_pairs
+from lrdnn_tf.train import train
 
 ROWS = """\
 path,identity,camera,split,hat,coat
@@ -91,12 +92,13 @@ def test_names_of_identities_are_numbered_in_their_order(people, tmp_path):
 
 
 LARGE = (1, 3_000_000_000, 4_294_967_297, 2**63 - 1)  # as int32: 1, -1294967296, 1, -1
+ALSO_LARGE = (2, 3_000_000_001, 4_294_967_298, 2**63 - 2)
 
 
 def test_large_identities_remain_different_people_up_to_the_ranking(tmp_path, jpeg):
     rows = ["path,identity,camera,split"]
     for number, (split, camera) in enumerate([("train", 1), ("query", 1), ("gallery", 2)]):
-        for index, identity in enumerate(LARGE):
+        for index, identity in enumerate(LARGE if split == "train" else ALSO_LARGE):
             rows.append(f"{split}{index}.jpg,{identity},{camera},{split}")
             (tmp_path / f"{split}{index}.jpg").write_bytes(jpeg(number))
     (tmp_path / "people.csv").write_text("\n".join(rows))
@@ -104,8 +106,8 @@ def test_large_identities_remain_different_people_up_to_the_ranking(tmp_path, jp
     assert dataset.identities == LARGE
     assert verify(tmp_path / "out").problems == []
     train, query, gallery = (read_split(dataset, name) for name in ("train", "query", "gallery"))
-    for split in (train, query, gallery):
-        assert split.labels.identity.tolist() == list(LARGE)
+    assert train.labels.identity.tolist() == list(LARGE)
+    assert query.labels.identity.tolist() == gallery.labels.identity.tolist() == list(ALSO_LARGE)
     _, labels = next(iter(training_batches(train, 32, 16, batch_size=4, seed=0)))
     assert labels["identity"].dtype == np.int32 and sorted(labels["identity"].numpy()) == [0, 1, 2, 3]
     queries, images = ranking_labels(query), ranking_labels(gallery)
@@ -156,7 +158,7 @@ def test_csv_dialects_of_spreadsheets(people):
 def test_without_attributes_and_for_training_only(people, tmp_path, caplog):
     dataset = _convert(people("path,identity,camera,split\na/1.jpg,1,1,train\na/2.jpg,2,1,train\n"), tmp_path / "out")
     assert dataset.attributes == () and [split.examples for split in dataset.splits.values()] == [2, 0, 0]
-    assert "no row of split query and gallery" in caplog.text
+    assert "no image in query and gallery; the dataset can be used for training only" in caplog.text
     assert verify(tmp_path / "out").problems == []
 
 
@@ -173,6 +175,39 @@ def test_missing_and_bad_images_are_all_listed(people, tmp_path):
     assert len(json.loads((tmp_path / "out" / "dataset.json").read_text())["skipped"]) == 3
 
 
+@pytest.mark.parametrize("name", ["12", "zoe"])
+def test_a_person_in_both_training_and_test_is_named(people, tmp_path, name):
+    text = ROWS.replace(",12,", f",{name},").replace("a/6.jpg,7", f"a/6.jpg,{name}")
+    with pytest.raises(InputError, match=f"raw: 1 people in both train and query or gallery: {name}; remove them"):
+        _convert(people(text), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_query_and_gallery_alone_are_a_dataset_to_evaluate_on(people, tmp_path, caplog):
+    rows = "a/4.jpg,0,3,gallery\na/5.jpg,-1,3,gallery\na/6.jpg,7,1,query\na/7.jpg,7,2,gallery\n"
+    dataset = _convert(people("path,identity,camera,split\n" + rows), tmp_path / "out")
+    assert dataset.identities == () and not dataset.has_images("train")
+    assert [dataset.splits[split].examples for split in ("query", "gallery")] == [1, 2]
+    assert "no person in train; the dataset can be used for evaluation only" in caplog.text
+    assert verify(tmp_path / "out").problems == []
+    with pytest.raises(InputError, match="out has no training images"):
+        train("identity", tmp_path / "run", tmp_path / "out", backbone="small")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("given", ["no column", "empty cells"])
+def test_unknown_cameras(people, tmp_path, caplog, given):
+    text = _without("camera") if given == "no column" else ROWS.replace(",2,", ",,")
+    dataset = _convert(people(text), tmp_path / "out")
+    assert dataset.cameras == ((0,) if given == "no column" else (0, 1, 3))
+    assert f"{7 if given == 'no column' else 2} images of unknown cameras" in caplog.text
+    result, _ = rank_with_camera_pairs(
+        np.eye(1, 2), np.eye(2), *(ranking_labels(read_split(dataset, split)) for split in ("query", "gallery"))
+    )
+    assert result.match_counts.tolist() == [1]
+    assert verify(tmp_path / "out").problems == []
+
+
 def _without(column):
     position = ROWS.splitlines()[0].split(",").index(column)
     rows = [line.split(",") for line in ROWS.splitlines()]
@@ -186,7 +221,7 @@ def _without(column):
         (b"\xff\xd8\xff\xe0\x00\x10JFIF", "not a CSV file"),
         (ROWS + "a/8.jpg,1,1,train,yes,red,surplus\n", "not a CSV file .*line 9"),
         ("path,identity,camera,split\na/1.jpg,1,1,train,surplus\n", "more values than"),
-        (ROWS.replace(",", ";"), "no column path, identity, camera, split; its first line is 'path;identity"),
+        (ROWS.replace(",", ";"), "no column path, identity, split; its first line is 'path;identity"),
         (ROWS.splitlines()[0], "no row below"),
         (_without("path"), "no column path; its first line is 'identity,"),
         (_without("split"), "no column split"),
@@ -198,7 +233,6 @@ def _without(column):
         (ROWS.replace("\na/3.jpg,5", "\n\na/3.jpg,"), "1 empty identities: '' in line 5"),
         (ROWS.replace("a/3.jpg", ""), "1 empty paths: '' in line 4"),
         (ROWS.replace("a/3.jpg", "a/1.jpg"), "1 paths that an earlier row has: 'a/1.jpg' in line 4"),
-        (ROWS.replace(",train", ",query"), "no row of split train"),
         (ROWS.replace("hat", "embedding"), "'embedding' cannot name an attribute"),
         (ROWS.replace("hat", "Identity"), "'Identity' cannot name an attribute"),
         (ROWS.replace("hat", "camera"), r"'camera\.1' cannot name an attribute"),

@@ -208,7 +208,7 @@ def test_no_identity_with_a_good_image(crop_folder, tmp_path):
     raw_dir = crop_folder()
     for path in (raw_dir / "bounding_box_train").iterdir():
         path.write_bytes(b"")
-    with pytest.raises(InputError, match="training split has no person"):
+    with pytest.raises(InputError, match="no good image of a person in train"):
         _convert(raw_dir, tmp_path / "out", skip_bad_images=True)
     assert [path.name for path in tmp_path.iterdir()] == ["raw"]
 
@@ -253,9 +253,10 @@ def _camera_zero(raw_dir):
     os.rename(raw_dir / "query" / "0001_c1s1_001051_00.jpg", raw_dir / "query" / "0001_c0s1_001051_00.jpg")
 
 
-def _nobody_in_train(raw_dir):
-    for number, path in enumerate((raw_dir / "bounding_box_train").iterdir()):
-        path.rename(path.with_name(f"-1_c1s1_00000{number}_00.jpg"))
+def _nobody_in_train_and_query(raw_dir):
+    for folder in ("bounding_box_train", "query"):
+        for number, path in enumerate((raw_dir / folder).iterdir()):
+            path.rename(path.with_name(f"-1_c1s1_00000{number}_00.jpg"))
 
 
 @pytest.mark.parametrize(
@@ -266,7 +267,7 @@ def _nobody_in_train(raw_dir):
         (_unparsed_name, "query/person_one.jpg"),
         (_another_layout, r"query: none of its \d+ images is named like 0002_c1s1_000451_03.jpg"),
         (_camera_zero, "query/0001_c0s1_001051_00.jpg"),
-        (_nobody_in_train, "training split has no person"),
+        (_nobody_in_train_and_query, "no person to train on, and no query and gallery"),
     ],
 )
 def test_message_names_the_bad_raw_folder(crop_folder, tmp_path, damage, words):

@@ -164,7 +164,7 @@ def test_without_cameras_the_page_says_that_the_protocol_is_another_one(
     known = report.render_page(*written, evaluated[0])
     results = report_arguments(trained_run, tiny_dataset, *(relabelled(split, camera=0) for split in splits))
     summary = report.summarize(results[0], results[1], SMALL, "", 0)
-    assert (evaluated[0]["protocol"], summary["protocol"]) == ("cross-camera", "any camera")
+    assert (evaluated[0]["protocol"], summary["protocol"]) == ("cross-camera", "any-camera")
     unknown = report.render_page(*results, summary)
     for words, page in (("Pairs of cameras", known), ("not the cross-camera protocol", unknown)):
         assert [words in rendered for rendered in (known, unknown)] == [page is known, page is unknown]
