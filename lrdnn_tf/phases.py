@@ -26,13 +26,11 @@ PHASES = {
 }
 
 
-def starts_from(phase: str, attributes: bool) -> str | None:
-    """The phase whose weights a phase starts from, None for the first one.
+def starts_from(phase: str, attributes: bool) -> str:
+    """The phase whose weights a phase starts from; the first one can start from the same phase of another run.
 
     Args:
         phase: A name of PHASES.
         attributes: Whether the run trains attributes; without them, fusion starts from identity.
     """
-    if phase == IDENTITY:
-        return None
     return ATTRIBUTES if phase == FUSION and attributes else IDENTITY

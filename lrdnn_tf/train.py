@@ -18,8 +18,9 @@ from lrdnn_tf.data.dataset import read_dataset
 from lrdnn_tf.data.split import read_split
 from lrdnn_tf.evaluation.retrieval import project_gallery, retrieval_scores
 from lrdnn_tf.model.main_branch import takes_imagenet_weights
-from lrdnn_tf.phases import ATTRIBUTES, FUSION, PHASES
+from lrdnn_tf.phases import ATTRIBUTES, FUSION, IDENTITY, PHASES
 from lrdnn_tf.training.phase_config import phase_config, refuse_without_effect
+from lrdnn_tf.training.start_weights import start_run
 from lrdnn_tf.training.train_phase import train_phase
 
 
@@ -31,7 +32,9 @@ class PhaseOptions:
         True, "Whether attribute heads are trained (the paper's letter A).", only_in=(ATTRIBUTES, FUSION)
     )
     start_from: str | None = option(
-        None, "The run with the pose network and the earlier phases. Default: RUN_DIR.", only_in=(ATTRIBUTES, FUSION)
+        None,
+        "The run with the pose network and the earlier phases. Default: RUN_DIR. The identity phase starts from "
+        "that of the given run, with new classifiers where it was trained on other people.",
     )
     pose_dir: str | None = option(
         None, "The pretrained pose network. Default: the folder pose in that run.", only_in=(FUSION,)
@@ -87,15 +90,18 @@ def train(
     if not dataset.has_images("train"):
         raise InputError(f"{dataset.path} has no training images: it can be used for evaluation only")
     chosen = PhaseOptions(**phase_options)
-    model_config = phase_config(
-        phase, dataset, chosen.start_from or run_dir, chosen.attributes, model_options, chosen.pose_dir
-    )
+    start = start_run(phase, run_dir, chosen.start_from)
+    model_config = phase_config(phase, dataset, start, chosen.attributes, model_options, chosen.pose_dir)
     if model_config.pose_maps == "positions":
         for name in ("pose_dir", "freeze_pose"):
             if options.get(name):
                 raise InputError(f"--{name} has no effect with --pose_maps=positions: leave it out")
     if training_options.get("imagenet_weights", "none") != "none" and not takes_imagenet_weights(model_config.backbone):
         raise InputError(f"--imagenet_weights: there are none for --backbone={model_config.backbone}: leave it out")
+    if phase == IDENTITY and start:
+        if "imagenet_weights" in training_options:
+            raise InputError("--imagenet_weights has no effect with --start_from in the identity phase: leave it out")
+        training_options["imagenet_weights"] = "none"  # which config.json records
     runtime = runtime or Runtime()
     if chosen.evaluate_every and runtime.has_other_workers:
         raise InputError("--evaluate_every works on one machine only: leave it out, and use lrdnn_tf.evaluate")

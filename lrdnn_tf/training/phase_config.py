@@ -19,7 +19,7 @@ _INHERITED = ("backbone", "last_stride", "height", "width")
 def phase_config(
     phase: str,
     dataset: Dataset,
-    run_dir: str | os.PathLike,
+    run_dir: str | os.PathLike | None,
     attributes: bool,
     options: Mapping[str, Any],
     pose_dir: str | os.PathLike | None = None,
@@ -29,7 +29,8 @@ def phase_config(
     Args:
         phase: Name of the phase.
         dataset: Its identities and attribute tasks give the heads.
-        run_dir: Holds the phase that this one starts from, which settles backbone and input size.
+        run_dir: Holds the phase that this one starts from, which settles backbone and input size; None for an identity
+            phase that starts from no run.
         attributes: False leaves out the attribute heads (the paper's rows without A).
         options: Fields of ModelConfig to set; those that are left out have their default, or are inherited.
         pose_dir: The pretrained pose network; None stands for run_dir/pose.
@@ -54,10 +55,12 @@ def phase_config(
             fields = {"pose_width": read_pose_width(pose_dir or runs.pose_dir(run_dir))} | fields
         if fields["pose_maps"] == "none":
             raise InputError("--pose_maps=none leaves nothing to fuse: the attributes phase trains that model")
-    earlier = starts_from(phase, attributes)
-    if earlier:
+    if run_dir is not None:
+        earlier = starts_from(phase, attributes)
         before = runs.read_model_config(run_dir, earlier)
-        _check_compatible(before, fields, dataset, earlier)
+        if earlier != phase:  # only the first phase starts from one of other people
+            _check_people(before, dataset, earlier)
+        _check_inherited(before, fields, earlier)
         fields |= {field: getattr(before, field) for field in _INHERITED}
     return ModelConfig(identities=len(dataset.identities), attributes=heads, **fields)
 
@@ -77,12 +80,15 @@ def refuse_without_effect(phase: str, config: type, given: Iterable[str]) -> Non
             raise InputError(f"--{field.name} has no effect in the {phase} phase, only in {where}: leave it out")
 
 
-def _check_compatible(before: ModelConfig, given: Mapping[str, Any], dataset: Dataset, earlier: str) -> None:
+def _check_people(before: ModelConfig, dataset: Dataset, earlier: str) -> None:
     if before.identities != len(dataset.identities):
         raise InputError(
             f"{dataset.path} has {len(dataset.identities)} training identities, the {earlier} phase was trained on "
             f"{before.identities}: use the same dataset in every phase of a run"
         )
+
+
+def _check_inherited(before: ModelConfig, given: Mapping[str, Any], earlier: str) -> None:
     for field in _INHERITED:
         if field in given and given[field] != getattr(before, field):
             raise InputError(

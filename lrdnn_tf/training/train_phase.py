@@ -25,7 +25,7 @@ from lrdnn_tf.data.split import Split, read_split
 from lrdnn_tf.model.lrdnn import EMBEDDING, IDENTITY, POSE_BRANCH, build_model
 from lrdnn_tf.training.losses import KnownAccuracy, known_cross_entropy, loss_weights, triplet_loss
 from lrdnn_tf.training.monitoring import ChannelWeightsLog, Retrieval, write_hyperparameters, write_training_images
-from lrdnn_tf.training.start_weights import load_start_weights
+from lrdnn_tf.training.start_weights import load_start_weights, start_run
 
 _SHOWN = {"loss": "{:.3f}", "identity_accuracy": "{:.1%}"}
 
@@ -53,7 +53,8 @@ def train_phase(
         training: Epochs, batch size and rates.
         runtime: How it runs: devices, XLA, traces, checkpoints.
         cache_images: Whether decoded images are kept in memory.
-        start_from: The run that holds the pose network and the phase that this one starts from; run_dir when None.
+        start_from: The run that holds the pose network and the phase that this one starts from. When None it is
+            run_dir, and an identity phase starts from no run.
         pose_dir: The pretrained pose network, where it is not in that run's pose/.
         score: Function from the model to its scores, "mAP" among them, to follow the training; see
             `lrdnn_tf.training.monitoring.Retrieval`.
@@ -78,7 +79,8 @@ def train_phase(
             print(f"{phase}: already trained, {weights}")
             return weights
         batches = _batches(read_split(dataset, "train"), model_config, training)
-        model = _start_model(phase, model_config, training, runtime, start_from or run_dir, pose_dir)
+        start = start_run(phase, run_dir, start_from)
+        model = _start_model(phase, dataset, model_config, training, runtime, start, pose_dir)
         trained = TrainingModel(model.input, model.output, name=model.name)
         compile_model(trained, training, steps, runtime.jit_compile)
         callbacks = []
@@ -161,10 +163,11 @@ def _batches(split: Split, model_config: ModelConfig, training: TrainingConfig) 
 
 def _start_model(
     phase: str,
+    dataset: Dataset,
     model_config: ModelConfig,
     training: TrainingConfig,
     runtime: Runtime,
-    start_from: str | os.PathLike,
+    run_dir: str | os.PathLike | None,
     pose_dir: str | os.PathLike | None,
 ) -> keras.Model:
     """The model of the phase with the weights that it starts from."""
@@ -172,7 +175,8 @@ def _start_model(
     model = build_model(model_config)
     if runtime.strategy.num_replicas_in_sync > 1:
         model = with_synchronized_batch_norms(model)
-    load_start_weights(model, phase, model_config, start_from, training.imagenet_weights, pose_dir)
+    images = training_images_hash(dataset)
+    load_start_weights(model, phase, model_config, run_dir, training.imagenet_weights, pose_dir, images)
     if training.freeze_pose and model_config.has_pose_branch:
         model.get_layer(POSE_BRANCH).trainable = False
     return model

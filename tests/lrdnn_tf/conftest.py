@@ -19,6 +19,7 @@ from lrdnn_tf.export import export
 from lrdnn_tf.phases import FUSION, PHASES
 from lrdnn_tf.serving.saved_model import LocalModel
 from lrdnn_tf.training.phase_config import phase_config
+from lrdnn_tf.training.start_weights import start_run
 from lrdnn_tf.training.train_phase import train_phase
 from pose_pretrain.network import build_pose_network, save_pose_network
 
@@ -63,7 +64,8 @@ def trained_run(tiny_dataset, tmp_path_factory) -> pathlib.Path:
     save_pose_network(build_pose_network(None, None, 0.1), run_dir / "pose", {"pose_width": 0.1})
     size, fusion = {"backbone": "small", "height": 64, "width": 32}, {"bilinear_dim": 128}
     for phase in PHASES:
-        config = phase_config(phase, tiny_dataset, run_dir, True, fusion if phase == FUSION else size)
+        start = start_run(phase, run_dir, None)
+        config = phase_config(phase, tiny_dataset, start, True, fusion if phase == FUSION else size)
         train_phase(phase, tiny_dataset, run_dir, config, TrainingConfig(epochs=1, batch_size=24))
     return run_dir
 

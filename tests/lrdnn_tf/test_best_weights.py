@@ -86,7 +86,7 @@ def test_best_weights_of_a_training_that_left_no_state_are_deleted(tiny_dataset,
     file = tmp_path / "identity" / runs.BEST_WEIGHTS_FILE
     file.parent.mkdir()
     file.write_bytes(b"of another config")
-    config = phase_config("identity", tiny_dataset, tmp_path, True, {"backbone": "small", "height": 64, "width": 32})
+    config = phase_config("identity", tiny_dataset, None, True, {"backbone": "small", "height": 64, "width": 32})
     train_phase("identity", tiny_dataset, tmp_path, config, TrainingConfig(epochs=1, batch_size=24))
     assert runs.trained_phases(tmp_path) == ["identity"]
     assert not file.exists()

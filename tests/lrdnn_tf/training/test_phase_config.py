@@ -1,11 +1,14 @@
 import dataclasses
 
+import cv2
 import numpy as np
 import pytest
 
+from data_prep import from_folders
 from lrdnn_base.errors import InputError
 from lrdnn_tf import runs
 from lrdnn_tf.config import ModelConfig, TrainingConfig
+from lrdnn_tf.data.dataset import read_dataset
 from lrdnn_tf.model.lrdnn import POSE_BRANCH, build_model
 from lrdnn_tf.phases import starts_from
 from lrdnn_tf.train import train
@@ -22,14 +25,14 @@ SMALL = {"backbone": "small", "height": 64, "width": 32}
 def run_dir(tiny_dataset, tmp_path_factory):
     """A run with the identity phase and pose pretraining done."""
     run_dir = tmp_path_factory.mktemp("run")
-    config = phase_config("identity", tiny_dataset, run_dir, True, SMALL)
+    config = phase_config("identity", tiny_dataset, None, True, SMALL)
     train_phase("identity", tiny_dataset, run_dir, config, ONE_EPOCH)
     save_pose_network(build_pose_network(None, None, 0.1), run_dir / "pose", {"pose_width": 0.1})
     return run_dir
 
 
 def test_the_order_of_the_phases():
-    assert starts_from("identity", attributes=True) is None
+    assert starts_from("identity", attributes=True) == "identity"  # of another run
     assert starts_from("attributes", attributes=True) == "identity"
     assert starts_from("fusion", attributes=True) == "attributes"
     assert starts_from("fusion", attributes=False) == "identity"
@@ -84,8 +87,49 @@ def test_attributes_need_labels(tiny_dataset, run_dir):
         phase_config("attributes", unlabelled, run_dir, True, {})
 
 
+@pytest.mark.parametrize("people", ["the same people", "other people"])
+def test_the_identity_phase_starts_from_that_of_another_run(tiny_dataset, run_dir, tmp_path, people, capsys):
+    dataset = tiny_dataset
+    if people == "other people":
+        raw = tmp_path / "raw"
+        for number in range(6):
+            for image in range(2):
+                (raw / f"person{number}").mkdir(parents=True, exist_ok=True)
+                pixels = np.random.default_rng([number, image]).integers(0, 256, (64, 32, 3), np.uint8)
+                cv2.imwrite(str(raw / f"person{number}" / f"{image}.png"), pixels)
+        from_folders.convert(raw, tmp_path / "data")
+        dataset = read_dataset(tmp_path / "data")
+    options = {"epochs": 1, "batch_size": 8, "learning_rate": 1e-20, "decay": 1.0, "projector_images": 0}
+    train("identity", tmp_path / "run", dataset.path, start_from=str(run_dir), **options)
+    before, _ = runs.load_model(run_dir, "identity")
+    after, config = runs.load_model(tmp_path / "run", "identity")
+    assert (config.backbone, config.height, config.identities) == ("small", 64, len(dataset.identities))
+    np.testing.assert_array_equal(after.get_layer("stem_conv").kernel, before.get_layer("stem_conv").kernel)
+    classifiers = [model.get_layer("identity_classifier").kernel.numpy() for model in (before, after)]
+    assert (classifiers[0].shape == classifiers[1].shape) == (people == "the same people")
+    assert (np.abs(classifiers[1]).max() > 1e-6) == (people == "the same people")  # fresh classifiers start at zero
+    words = "all weights from" if people == "the same people" else "all weights but those of the classifiers"
+    assert f"identity: {words}" in capsys.readouterr().out
+    recorded = runs.read_config(tmp_path / "run", "identity")
+    assert (recorded["start_from"], recorded["training"]["imagenet_weights"]) == (str(run_dir), "none")
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"imagenet_weights": "none"}, "--imagenet_weights has no effect with --start_from in the identity phase"),
+        ({"backbone": "mobilenet_v2"}, "--backbone=mobilenet_v2 differs from the identity phase's small"),
+        ({"start_from": "nowhere"}, "no identity phase in nowhere"),
+    ],
+)
+def test_a_start_that_does_not_fit_is_named(tiny_dataset, run_dir, tmp_path, options, words):
+    with pytest.raises(InputError, match=words):
+        train("identity", tmp_path / "run", tiny_dataset.path, **{"start_from": str(run_dir)} | options)
+    assert not (tmp_path / "run").exists()
+
+
 def test_the_papers_schedule_and_input_are_the_defaults(tiny_dataset, tmp_path):
-    config = phase_config("identity", tiny_dataset, tmp_path, True, {})
+    config = phase_config("identity", tiny_dataset, None, True, {})
     assert config == ModelConfig(identities=8, height=256, width=128, backbone="resnet50", pose_maps="none")
     training = TrainingConfig(epochs=100)
     assert (training.learning_rate, training.decay, training.batch_size) == (1e-4, 0.96, 32)
@@ -101,7 +145,7 @@ def test_the_papers_schedule_and_input_are_the_defaults(tiny_dataset, tmp_path):
             {"freeze_pose": True}, {"pose_dir": "pose"},
         )),
         *((phase, {"imagenet_weights": "none"}) for phase in ("attributes", "fusion")),
-        *(("identity", option) for option in ({"attribute_weight": 1.0}, {"attributes": True}, {"start_from": "run"})),
+        *(("identity", option) for option in ({"attribute_weight": 1.0}, {"attributes": True})),
     ],
 )  # fmt: skip
 def test_an_option_without_effect_is_refused(tiny_dataset, run_dir, phase, option):

@@ -22,7 +22,7 @@ EVERY_EPOCH = Runtime(checkpoint_seconds=0)
 
 
 def train(dataset, run_dir, training=TRAINING, runtime=EVERY_EPOCH, **scoring):
-    config = phase_config("identity", dataset, run_dir, True, SMALL)
+    config = phase_config("identity", dataset, None, True, SMALL)
     return train_phase("identity", dataset, run_dir, config, training, runtime, **scoring)
 
 
