@@ -19,6 +19,7 @@ TABLE = Table(
     text="Equation 8 gives one form for identity and attributes, and no weight. By default the identity loss and the "
     "mean of the attribute losses are added. `--attribute_weight=12` gives each of Market-1501's twelve tasks the "
     "weight of the identity loss.",
+    about_attributes=True,
 )
 
 if __name__ == "__main__":

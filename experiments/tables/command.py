@@ -12,10 +12,10 @@ from absl import flags
 from experiments.tables import page, plan, runner
 from experiments.tables.measured import measured
 from experiments.tables.plan import Options
-from experiments.tables.rows import Table, chosen
+from experiments.tables.rows import OTHER, Table, chosen, without_attributes
 from lrdnn_base import command
 from lrdnn_base.errors import InputError
-from lrdnn_tf.data.dataset import read_dataset, training_images_hash
+from lrdnn_tf.data.dataset import DESCRIPTION_FILE, read_dataset, training_images_hash
 from pose_pretrain.network import load_pose_network
 from pose_pretrain.pipeline import read_pose_dataset
 
@@ -32,6 +32,7 @@ def _main(table: Table) -> None:
     if not options.dry_run:
         print(make(table, options, _visible(options.gpus.replace(",", " ").split(), options.jobs)))
         return
+    table = _of_dataset(table, options)
     for step in plan.steps(chosen(table, options.rows), options.seed_list, options):
         print(f"{'# done: ' if plan.is_done(step) else ''}python -m {shlex.join(step.command)}")
 
@@ -51,6 +52,7 @@ def make(table: Table, options: Options, gpus: Sequence[str] = ()) -> pathlib.Pa
         InputError: A row, the dataset or a pose network is missing; a run was made with other settings; a step failed.
         Stopped: See runner.run.
     """
+    table = _of_dataset(table, options)
     rows, dataset = chosen(table, options.rows), read_dataset(options.data_dir)
     if dataset.name != options.dataset:
         raise InputError(
@@ -65,6 +67,10 @@ def make(table: Table, options: Options, gpus: Sequence[str] = ()) -> pathlib.Pa
         read_pose_dataset(options.pose_data_dir)
     if options.pose_dir and any(map(plan.needs_pose_network, rows)):
         load_pose_network(options.pose_dir, None, None)  # raises if it cannot be used
+    for row in (row for row in rows if row.pose == OTHER):
+        if not options.other_pose_dir:
+            raise InputError(f"row {row.name!r} needs --other_pose_dir: give it, or leave the row out with --rows")
+        load_pose_network(options.other_pose_dir, None, None)
     runner.check_finished(plan.steps(table.rows, _all_seeds(options), options))
 
     def write_page() -> pathlib.Path:
@@ -73,6 +79,14 @@ def make(table: Table, options: Options, gpus: Sequence[str] = ()) -> pathlib.Pa
 
     runner.run(steps, write_page, options.jobs or max(1, len(gpus)), gpus)
     return write_page()
+
+
+def _of_dataset(table: Table, options: Options) -> Table:
+    """The table without attributes where the dataset has none; a dry run may name a dataset that is not there."""
+    has_no_attributes = (pathlib.Path(options.data_dir) / DESCRIPTION_FILE).is_file() and not read_dataset(
+        options.data_dir
+    ).attributes
+    return without_attributes(table) if has_no_attributes else table
 
 
 def _all_seeds(options: Options) -> list[int]:

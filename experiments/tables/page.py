@@ -17,7 +17,12 @@ from experiments.tables.rows import DATASETS, RENDERED, Row, Table
 from lrdnn_base.files import replacing, write_text
 from lrdnn_tf.evaluation.report import WHY_RERANKED
 
-_TITLES = {"market1501": "Market-1501", "dukemtmc": "DukeMTMC-reID", "rendered": "the built-in dataset"}
+_TITLES = {
+    "market1501": "Market-1501",
+    "dukemtmc": "DukeMTMC-reID",
+    "cuhk03": "CUHK03",
+    "rendered": "the built-in dataset",
+}
 _BY_HAND, _DIFFERENCES, _OTHERS, _MADE = (
     "## What it shows", "## Differences in mAP", "## Others", "## How it was made",
 )  # fmt: skip

@@ -16,7 +16,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from experiments.tables.rows import DATASETS, PRETRAINED, SIZES, Row, effective
+from experiments.tables.rows import DATASETS, OTHER, PRETRAINED, SIZES, Row, effective
 from lrdnn_base.errors import InputError
 from lrdnn_base.options import check_options, option
 from lrdnn_base.run_folder import WEIGHTS_FILE
@@ -36,6 +36,8 @@ class Options:
     out_dir: str | None = option(None, "Folder of the runs, which tables share. Default: runs/paper/DATASET.")
     pose_dir: str | None = option(None, "A trained pose network, such as runs/NAME/pose.")
     pose_data_dir: str | None = option(None, "Without --pose_dir: the pose dataset to train a pose network on.")
+    other_pose_dir: str | None = option(None, "Another trained pose network, for the rows that compare with it.")
+    imagenet_weights: str | None = option(None, "File of the backbone's ImageNet weights, which are fetched otherwise.")
     results_dir: str = option(str(EXPERIMENTS / "results"), "Folder of the page, the CSV file and the plot.")
     jobs: int | None = option(None, "Steps at a time. Default: one, or one for each of --gpus.", at_least=1)
     gpus: str = option("", "GPUs to distribute the steps over, such as 0,1,2,3.")
@@ -131,15 +133,18 @@ def _of_row(row: Row, seed: int, options: Options) -> Iterator[Step]:
     command = ["lrdnn_tf.train", f"--flagfile={file}", *row.flags]
     command += [f"--run_dir={own}", f"--data_dir={options.data_dir}", f"--seed={seed}"]
     needs, settings = [], [*_flags(row, options), f"training images {options.images}"]
+    if row.start is None and options.imagenet_weights:
+        command.append(f"--imagenet_weights={options.imagenet_weights}")
+        settings = [*effective([*_flags(row, options), command[-1]]), *settings[-1:]]
     if row.start:
         command.append(f"--start_from={run_dir(row.start, seed, options)}")
         needs.append(weights(row.start, seed, options))
     if needs_pose_network(row):
         yield from _pose_steps(row, seed, options)
-        pose_dir = options.pose_network if row.pose == PRETRAINED else _damaged(row, seed, options)
+        pose_dir = _pose_dir(row, seed, options)
         command.append(f"--pose_dir={pose_dir}")
         needs.append(pose_dir / WEIGHTS_FILE)
-        settings.append(f"pose network {options.pose_network}")
+        settings.append(f"pose network {pose_dir if row.pose == OTHER else options.pose_network}")
     log = options.runs / "logs" / f"seed{seed}_{own.name}.log"
     yield Step(tuple(command), weights(row, seed, options), log, tuple(needs), tuple(settings))
     yield evaluation(row, seed, options)
@@ -150,12 +155,17 @@ def needs_pose_network(row: Row) -> bool:
     return row.phase == "fusion" and row.pose is not None
 
 
-def _damaged(row: Row, seed: int, options: Options) -> pathlib.Path:
-    return options.runs / f"seed{seed}" / row.pose
+def _pose_dir(row: Row, seed: int, options: Options) -> pathlib.Path:
+    """The pose network of a row: the one of all rows, the other one, or a corrupted copy."""
+    if row.pose == OTHER:
+        return pathlib.Path(options.other_pose_dir or "OTHER_POSE_NETWORK")
+    return options.pose_network if row.pose == PRETRAINED else options.runs / f"seed{seed}" / row.pose
 
 
 def _pose_steps(row: Row, seed: int, options: Options) -> Iterator[Step]:
     """Trains the pose network, unless it is given, and corrupts a copy of it, if the row fuses one."""
+    if row.pose == OTHER:
+        return
     pose_dir = options.pose_network
     trained = pose_dir / WEIGHTS_FILE
     if not options.pose_dir:
@@ -164,7 +174,7 @@ def _pose_steps(row: Row, seed: int, options: Options) -> Iterator[Step]:
         command += (f"--data_dir={options.pose_data_dir or 'POSE_DATASET'}",)
         yield Step(command, trained, options.runs / "logs" / "pose.log", (), tuple(_read(file)))
     if row.pose != PRETRAINED:
-        damage, out_dir = (f"--damage={row.pose}", f"--seed={seed}"), _damaged(row, seed, options)
+        damage, out_dir = (f"--damage={row.pose}", f"--seed={seed}"), _pose_dir(row, seed, options)
         command = ("experiments.damage_pose", *damage, f"--pose_dir={pose_dir}", f"--out_dir={out_dir}")
         log = options.runs / "logs" / f"seed{seed}_{row.pose}.log"
         yield Step(command, out_dir / WEIGHTS_FILE, log, (trained,), (*damage, f"pose network {pose_dir}"))

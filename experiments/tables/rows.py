@@ -6,11 +6,12 @@ from typing import NamedTuple
 from lrdnn_base.errors import InputError
 from lrdnn_tf.evaluation.report import PAPER
 
-MARKET1501, DUKEMTMC, RENDERED = "market1501", "dukemtmc", "rendered"
-# Which flag files a dataset uses: the paper gives one schedule for both real datasets.
-SIZES = {MARKET1501: "full", DUKEMTMC: "full", RENDERED: "small"}
+MARKET1501, DUKEMTMC, CUHK03, RENDERED = "market1501", "dukemtmc", "cuhk03", "rendered"
+# Which flag files a dataset uses: the paper gives one schedule for both of its datasets.
+SIZES = {MARKET1501: "full", DUKEMTMC: "full", CUHK03: "cuhk03", RENDERED: "small"}
 DATASETS = tuple(SIZES)
 PRETRAINED = "pose"  # the pose network that all rows share
+OTHER = "other pose"  # the one of --other_pose_dir
 
 
 class Row(NamedTuple):
@@ -23,7 +24,7 @@ class Row(NamedTuple):
         start: The row whose weights the training starts from.
         flags: What distinguishes the row from others of the same flag file.
         schedule: Name of the flag file, experiments/paper/SIZE/SCHEDULE.flags; that of the phase when empty.
-        pose: Pose network of a fusion: PRETRAINED, one of experiments.damage_pose.DAMAGES, or None for none.
+        pose: Pose network of a fusion: PRETRAINED, OTHER, one of experiments.damage_pose.DAMAGES, or None for none.
         variant_of: The row that this one changes. A variant whose settings equal that row's shares its run.
         paper: The paper's rank-1 and mAP in percent, by dataset.
     """
@@ -50,6 +51,7 @@ class Table(NamedTuple):
         others: The paper's scores of other methods, a Markdown table.
         text: A paragraph under the title.
         beside_paper: Whether the page shows the paper's scores of the rows.
+        about_attributes: Whether it has no meaning for a dataset without attribute labels.
     """
 
     name: str
@@ -59,6 +61,7 @@ class Table(NamedTuple):
     others: str = ""
     text: str = ""
     beside_paper: bool = False
+    about_attributes: bool = False
 
 
 def effective(flags: Iterable[str]) -> list[str]:
@@ -102,3 +105,39 @@ def chosen(table: Table, names: str | None) -> list[Row]:
     if unknown := [name for name in wanted if name not in known]:
         raise InputError(f"no row {', '.join(map(repr, unknown))} in {table.name}: there are {', '.join(known)}")
     return [row for row in table.rows if row.name in wanted]
+
+
+def without_attributes(table: Table) -> Table:
+    """The table for a dataset without attribute labels: without the paper's letter A.
+
+    Rows that only add attributes are left out; what starts from them starts from B, and is compared with B.
+
+    Raises:
+        InputError: The table is about attributes.
+    """
+    if table.about_attributes:
+        raise InputError(f"{table.name} compares attribute losses, and the dataset has no attributes")
+    renamed = {row.name: _without_a(row) for row in table.rows}
+    compared = {}
+    for name, others in table.compared.items():
+        own = renamed[name].name
+        compared.setdefault(own, tuple(dict.fromkeys(renamed[other].name for other in others if other != own)))
+    compared.pop(B.name, None)
+    text = f"{table.text} The dataset has no attribute labels, hence no letter A.".strip()
+    rows = {row.name: row for row in renamed.values()}
+    return table._replace(rows=tuple(rows.values()), compared=compared, text=text)
+
+
+def _without_a(row: Row) -> Row:
+    """The row without attributes: B for one that only adds them."""
+    if row.phase == "attributes" and "--attribute_weight=0" not in row.flags:
+        return B
+    if row.phase == "attributes":  # B, trained on; without attributes that is its own phase again
+        return row._replace(phase="identity", flags=("--phase=identity",))
+    return row._replace(
+        name=row.name.replace("+A", ""),
+        folder=row.folder.replace("b_a", "b"),
+        start=row.start and _without_a(row.start),
+        flags=tuple(effective([*row.flags, "--attributes=false"])) if row.phase == "fusion" else row.flags,
+        variant_of=row.variant_of and _without_a(row.variant_of),
+    )

@@ -8,10 +8,11 @@ from experiments.studies.bilinear_dim import TABLE as DIMS
 from experiments.studies.channel_parse_reduction import TABLE as REDUCTIONS
 from experiments.studies.damaged_pose import TABLE as DAMAGED
 from experiments.studies.positions import TABLE as POSITIONS
+from experiments.studies.real_people import TABLE as REAL_PEOPLE
 from experiments.table3 import TABLE as TABLE3
 from experiments.tables import plan
 from experiments.tables.plan import Options
-from experiments.tables.rows import DATASETS, DUKEMTMC, LRDNN, MARKET1501, RENDERED, WITHOUT_CPB, B
+from experiments.tables.rows import DATASETS, DUKEMTMC, LRDNN, MARKET1501, OTHER, RENDERED, WITHOUT_CPB, B
 
 OPTIONS = Options(dataset=RENDERED, data_dir="data", out_dir="out", pose_data_dir="poses")
 
@@ -74,6 +75,22 @@ def test_each_seed_corrupts_the_trained_pose_network_in_another_way():
     assert "--pose_dir=out/pose" in steps["seed0_frozen_pose"].command
 
 
+def test_the_row_with_another_pose_network_shares_nothing_but_its_start():
+    (drawn,) = (row for row in REAL_PEOPLE.rows if row.pose == OTHER)
+    options = changed(other_pose_dir="drawn/pose")
+    assert names([drawn], options=options) == ["seed0_b", "seed0_b_a", "seed0_lrdnn_drawn", "seed0_lrdnn_drawn_report"]
+    training = plan.steps([drawn], (0,), options)[-2]
+    assert "--pose_dir=drawn/pose" in training.command and "pose network drawn/pose" in training.settings
+
+
+def test_a_file_of_imagenet_weights_is_given_to_the_first_phase_alone():
+    given = {step.name: step for step in plan.steps([LRDNN], (0,), changed(imagenet_weights="net.h5"))}
+    flag = "--imagenet_weights=net.h5"
+    assert [name for name, step in given.items() if flag in step.command] == ["seed0_b"]
+    assert [setting for setting in given["seed0_b"].settings if "imagenet" in setting] == [flag]
+    assert given["seed0_b"].settings[-1].startswith("training images")
+
+
 def test_a_row_without_a_pose_branch_needs_no_pose_network():
     (row,) = (row for row in POSITIONS.rows if row.pose is None)
     assert names([row]) == ["seed0_b", "seed0_b_a", "seed0_positions", "seed0_positions_report"]
@@ -91,9 +108,9 @@ def test_a_given_pose_network_is_not_trained():
 
 
 @pytest.mark.parametrize("dataset", DATASETS)
-def test_steps_that_tables_share_have_the_same_settings_in_each(dataset, tables):
+def test_steps_that_tables_share_have_the_same_settings_in_each(dataset, tables_of):
     settings = {}
-    for table in tables:
+    for table in tables_of(dataset):
         for step in plan.steps(table.rows, (0,), changed(dataset=dataset)):
             assert settings.setdefault(step.done, step.settings) == step.settings, (table.name, step.name)
             assert len({setting.partition("=")[0] for setting in step.settings}) == len(step.settings)

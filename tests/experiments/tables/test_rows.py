@@ -7,9 +7,21 @@ import sys
 
 import pytest
 
+from experiments import table3
 from experiments.tables import plan
 from experiments.tables.plan import EXPERIMENTS, Options
-from experiments.tables.rows import DATASETS, DUKEMTMC, LRDNN, MARKET1501, RENDERED, chosen, effective, variant
+from experiments.tables.rows import (
+    CUHK03,
+    DATASETS,
+    DUKEMTMC,
+    LRDNN,
+    RENDERED,
+    SIZES,
+    chosen,
+    effective,
+    variant,
+    without_attributes,
+)
 from lrdnn_base.errors import InputError
 from lrdnn_base.options import options_of
 from lrdnn_tf.config import ModelConfig, TrainingConfig
@@ -39,9 +51,14 @@ def options(dataset: str) -> Options:
     return Options(dataset=dataset, data_dir="data", pose_data_dir="poses")
 
 
-def steps(tables, dataset: str, tool: str) -> dict[str, list[str]]:
+def planned_steps(tables_of, dataset: str) -> list[plan.Step]:
+    """The steps of all tables for one seed."""
+    return [step for table in tables_of(dataset) for step in plan.steps(table.rows, (0,), options(dataset))]
+
+
+def steps(tables_of, dataset: str, tool: str) -> dict[str, list[str]]:
     """The arguments of all steps of a command-line tool, by the name of the step."""
-    planned = [step for table in tables for step in plan.steps(table.rows, (0,), options(dataset))]
+    planned = planned_steps(tables_of, dataset)
     return {step.name: list(step.command[1:]) for step in planned if step.command[0] == tool}
 
 
@@ -53,12 +70,14 @@ def parsed(module: str, arguments: list[list[str]]) -> list[dict]:
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def test_training_understands_the_flags_of_every_row(tables):
-    cases = [(dataset, *step) for dataset in DATASETS for step in steps(tables, dataset, "lrdnn_tf.train").items()]
+def test_training_understands_the_flags_of_every_row(tables_of):
+    cases = [(dataset, *step) for dataset in DATASETS for step in steps(tables_of, dataset, "lrdnn_tf.train").items()]
     values = parsed("lrdnn_tf.train", [arguments for _, _, arguments in cases])
     for (dataset, name, _), value in zip(cases, values, strict=True):
         row = name.removeprefix("seed0_")
-        if dataset != RENDERED:  # section 4.3
+        if dataset == CUHK03:
+            assert value["epochs"] == (24 if row == "b" else 8), name
+        elif dataset != RENDERED:  # section 4.3
             epochs = {"b_a": 60, "b_a_sum": 60, "b_on": 160, "b_a_on": 160}.get(row, 100)
             assert value == {"epochs": epochs, "learning_rate": 1e-4, "decay": 0.96}, (dataset, name)
         else:
@@ -66,15 +85,14 @@ def test_training_understands_the_flags_of_every_row(tables):
             assert value == {"epochs": epochs, "learning_rate": 1e-3 if row == "b" else 1e-4, "decay": 0.96}, name
 
 
-def test_pose_pretraining_understands_its_flag_files(tables):
-    arguments = [steps(tables, dataset, "lrdnn_tf.pretrain_pose")["pose"] for dataset in DATASETS]
-    assert [values["epochs"] for values in parsed("lrdnn_tf.pretrain_pose", arguments)] == [40, 40, 18]
+def test_pose_pretraining_understands_its_flag_files(tables_of):
+    arguments = [steps(tables_of, dataset, "lrdnn_tf.pretrain_pose")["pose"] for dataset in DATASETS]
+    assert [values["epochs"] for values in parsed("lrdnn_tf.pretrain_pose", arguments)] == [40, 40, 8, 18]
 
 
 @pytest.mark.parametrize("dataset", DATASETS)
-def test_no_row_has_a_flag_without_effect_in_its_phase(dataset, tables):
-    planned = [step for table in tables for step in plan.steps(table.rows, (0,), options(dataset))]
-    for step in (step for step in planned if step.command[0] == "lrdnn_tf.train"):
+def test_no_row_has_a_flag_without_effect_in_its_phase(dataset, tables_of):
+    for step in (step for step in planned_steps(tables_of, dataset) if step.command[0] == "lrdnn_tf.train"):
         given = [*step.settings, *step.command[1:]]
         names = {flag.removeprefix("--").partition("=")[0] for flag in given if flag.startswith("--")}
         (phase,) = (setting.removeprefix("--phase=") for setting in step.settings if setting.startswith("--phase="))
@@ -82,12 +100,12 @@ def test_no_row_has_a_flag_without_effect_in_its_phase(dataset, tables):
         assert not [name for name in names if ONLY_IN.get(name) and phase not in ONLY_IN[name]], step.name
 
 
-def test_every_flag_file_is_used_and_says_what_to_expect(tables):
+def test_every_flag_file_is_used_and_says_what_to_expect(tables_of):
     used = {
         argument.removeprefix("--flagfile=")
-        for dataset in (MARKET1501, RENDERED)
+        for dataset in {size: dataset for dataset, size in SIZES.items()}.values()
         for tool in ("lrdnn_tf.train", "lrdnn_tf.pretrain_pose")
-        for arguments in steps(tables, dataset, tool).values()
+        for arguments in steps(tables_of, dataset, tool).values()
         for argument in arguments
         if argument.startswith("--flagfile=")
     }
@@ -125,6 +143,37 @@ def test_names_are_unique_and_rows_are_compared_with_rows_that_exist(tables):
         assert {other for others in table.compared.values() for other in others} <= set(names)
         assert shlex.split(table.name) == [table.name]
     assert len({table.name for table in tables}) == len(tables)
+
+
+def test_without_attributes_every_table_keeps_its_rows_but_those_that_only_add_attributes(tables):
+    for table in tables:
+        if table.about_attributes:
+            with pytest.raises(InputError, match="compares attribute losses, and the dataset has no attributes"):
+                without_attributes(table)
+            continue
+        changed = without_attributes(table)
+        names = [row.name for row in changed.rows]
+        assert len(set(names)) == len(names)
+        assert not [name for name in names if "+A" in name] and not [row for row in changed.rows if "b_a" in row.folder]
+        assert {row.phase for row in changed.rows} <= {"identity", "fusion"}
+        assert set(changed.compared) <= set(names)
+        assert {other for others in changed.compared.values() for other in others} <= set(names)
+        assert all(name not in others for name, others in changed.compared.items())
+        kept = [row.name.replace("+A", "") for row in table.rows if row.phase != "attributes"]
+        assert set(kept) <= set(names)
+        for row in changed.rows:
+            assert row.start is None or row.start.phase == "identity"
+            assert (row.phase == "fusion") == ("--attributes=false" in row.flags)
+
+
+def test_table_3_without_attributes():
+    table = without_attributes(table3.TABLE)
+    assert [row.name for row in table.rows] == ["B", "B+H", "B+C", "B+H+C"]
+    assert table.compared == {"B+H": ("B",), "B+C": ("B",), "B+H+C": ("B", "B+H", "B+C")}
+    names = [step.name for step in plan.steps(table.rows, (0,), options(CUHK03))]
+    assert [name for name in names if not name.endswith("report")] == [
+        "seed0_b", "pose", "seed0_b_h", "seed0_b_c", "seed0_lrdnn",
+    ]  # fmt: skip
 
 
 def test_rows_are_chosen_by_name_in_the_tables_order(tables):
