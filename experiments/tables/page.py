@@ -23,7 +23,7 @@ _TITLES = {
     "cuhk03": "CUHK03",
     "rendered": "the built-in dataset",
 }
-_BY_HAND, _DIFFERENCES, _OTHERS, _MADE = (
+BY_HAND, _DIFFERENCES, _OTHERS, MADE = (
     "## What it shows", "## Differences in mAP", "## Others", "## How it was made",
 )  # fmt: skip
 _LEGEND = "In percent, mean ± standard deviation over seeds, which share one pose network; minutes of the row's phase."
@@ -45,7 +45,7 @@ def write(lines: pd.DataFrame, table: Table, options: Options, command: str) -> 
     """
     page = pathlib.Path(options.results_dir) / f"{table.name}_{options.dataset}.md"
     page.parent.mkdir(parents=True, exist_ok=True)
-    by_hand = _written_by_hand(page.read_text(encoding="utf-8")) if page.is_file() else ""
+    by_hand = written_by_hand(page.read_text(encoding="utf-8")) if page.is_file() else ""
     with replacing(page.with_suffix(".csv")) as path:
         lines.to_csv(path, index=False, float_format="%.4g")
     with replacing(page.with_suffix(".png")) as path:
@@ -54,9 +54,10 @@ def write(lines: pd.DataFrame, table: Table, options: Options, command: str) -> 
     return page
 
 
-def _written_by_hand(page: str) -> str:
-    ends = "|".join((_DIFFERENCES, _OTHERS, _MADE))
-    found = re.search(rf"^{_BY_HAND}\n(.*?)^({ends}|\Z)", page, re.DOTALL | re.MULTILINE)
+def written_by_hand(page: str) -> str:
+    """The section "## What it shows" of a page, without its heading."""
+    ends = "|".join((_DIFFERENCES, _OTHERS, MADE))
+    found = re.search(rf"^{BY_HAND}\n(.*?)^({ends}|\Z)", page, re.DOTALL | re.MULTILINE)
     return found[1].strip() if found else ""
 
 
@@ -72,7 +73,7 @@ def _markdown(lines: pd.DataFrame, table: Table, options: Options, command: str,
     parts = [f"# {table.title}, on {_TITLES[options.dataset]}", table.text, scores, legend]
     parts.append(f"![{table.title}]({table.name}_{options.dataset}.png)")
     if by_hand:
-        parts += [_BY_HAND, by_hand]
+        parts += [BY_HAND, by_hand]
     if differences := _differences(lines, table, rows, papers):
         parts += [_DIFFERENCES, "Between two rows, within the same seed, without and with re-ranking.", differences]
     if table.others:
@@ -81,7 +82,7 @@ def _markdown(lines: pd.DataFrame, table: Table, options: Options, command: str,
     commands = [f"python -m {shlex.join(step.command)}" for step in plan.steps(rows, [first], options)]
     revisions = joined(re.sub(r"([0-9a-f]{12})[0-9a-f]+", r"`\1`", revision) for revision in lines["revision"])
     minutes = f"{lines['minutes'].sum():.0f} minutes of training in these rows"
-    parts += [_MADE, f"`{command}`", f"Revision {revisions}. Machine: {joined(lines['machine'])}. {minutes}."]
+    parts += [MADE, f"`{command}`", f"Revision {revisions}. Machine: {joined(lines['machine'])}. {minutes}."]
     parts += [f"Or step by step, for seed {first}:", "\n".join(["```bash", *commands, "```"])]
     return "\n\n".join(filter(None, parts)) + "\n"
 
@@ -101,7 +102,7 @@ def _scores(lines: pd.DataFrame, rows: Sequence[Row], papers: Mapping[str, str])
             lowest, highest, spread = own[list(CHANNEL_WEIGHTS)].astype(float).mean()
             cells[_WEIGHTS] = "-" if np.isnan(lowest) else f"{lowest:.2f} to {highest:.2f}, spread {spread:.3f}"
         body.append(cells | {"minutes": f"{own['minutes'].mean():.1f}"})
-    return _grid(body)
+    return grid(body)
 
 
 def _differences(lines: pd.DataFrame, table: Table, rows: Sequence[Row], papers: Mapping[str, str]) -> str:
@@ -123,10 +124,10 @@ def _differences(lines: pd.DataFrame, table: Table, rows: Sequence[Row], papers:
                 quoted = dataset in row.paper and dataset in other.paper
                 cells[title] = f"{row.paper[dataset][1] - other.paper[dataset][1]:+.1f}" if quoted else "-"
             body.append(cells)
-    return _grid(body) if body else ""
+    return grid(body) if body else ""
 
 
-def _grid(body: Sequence[Mapping[str, str]]) -> str:
+def grid(body: Sequence[Mapping[str, str]]) -> str:
     """A Markdown table of lines that have the same columns."""
     lines = [list(body[0]), ["---"] * len(body[0]), *(list(cells.values()) for cells in body)]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)

@@ -13,8 +13,9 @@ from lrdnn_base.options import check_options, option
 from lrdnn_tf import runs
 from lrdnn_tf.config import ModelConfig
 from lrdnn_tf.data.dataset import Dataset
-from lrdnn_tf.data.split import Split
+from lrdnn_tf.data.split import Split, read_split
 from lrdnn_tf.evaluation import ranking
+from lrdnn_tf.evaluation.adaptation import adapt_batch_norms
 from lrdnn_tf.evaluation.attributes import attribute_table
 from lrdnn_tf.evaluation.descriptors import describe, ranking_labels
 from lrdnn_tf.evaluation.fusion_pictures import FusionFindings, fusion_findings
@@ -41,6 +42,9 @@ class Settings:
     k1: int = option(20, "Re-ranking: number of nearest neighbours that are tested for reciprocity.", at_least=1)
     k2: int = option(6, "Re-ranking: number of nearest neighbours that a vector is averaged over.", at_least=1)
     lambda_value: float = option(0.3, "Re-ranking: weight of the original distance.", at_least=0, at_most=1)
+    adapt_batch_norm: bool = option(
+        False, "Take the averages of BatchNorms from the dataset's training images, or its gallery, without labels."
+    )
     weights: str = option(
         "last",
         "Weights of a phase: the last, or the best by mAP, which --evaluate_every keeps.",
@@ -115,6 +119,8 @@ def evaluate_phase(
     settings = check_splits(dataset, query, gallery, settings)
     model, config = runs.load_model(run_dir, phase, settings.weights)
     print(f"evaluating the {settings.weights} weights of the {phase} phase")
+    if settings.adapt_batch_norm:
+        adapt_batch_norms(model, read_split(dataset, "train") if dataset.has_images("train") else gallery)
     try:
         descriptions = [describe(model, split, batch_size, settings.flip) for split in (query, gallery)]
         embeddings = [description.embeddings for description in descriptions]
