@@ -19,8 +19,8 @@ from lrdnn_base.files import write_text
 
 RESULTS = pathlib.Path("experiments/results/benchmarks.md")
 BENCHMARKS = (
-    "compact_bilinear", "conversion", "growth", "input_pipeline", "msmt17", "pose_pipeline", "ranking", "reranking",
-    "search", "serving", "training",
+    "backbones", "compact_bilinear", "conversion", "growth", "input_pipeline", "msmt17", "pose_pipeline", "ranking",
+    "reranking", "search", "serving", "training",
 )  # fmt: skip
 _HEAD = """# Benchmarks
 
