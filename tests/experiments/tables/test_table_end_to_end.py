@@ -38,7 +38,7 @@ def data(tmp_path_factory) -> pathlib.Path:
     run(f"data_prep.rendered --out_dir={folder}/raw {people}")
     run(f"data_prep.market1501 --raw_dir={folder}/raw/market1501 --out_dir={folder}/people --name=rendered")
     run(f"data_prep.coco --raw_dir={folder}/raw/coco --out_dir={folder}/poses --name=rendered")
-    (folder / "raw/market1501/market_attribute.mat").unlink()
+    (folder / "raw/market1501/attribute/market_attribute.mat").unlink()
     run(f"data_prep.market1501 --raw_dir={folder}/raw/market1501 --out_dir={folder}/unlabelled --name=rendered")
     return folder
 
