@@ -1,5 +1,6 @@
 """Options are declared once: validation and flags come from the fields."""
 
+import concurrent.futures
 import dataclasses
 import subprocess
 import sys
@@ -69,10 +70,12 @@ def run(*arguments: str) -> subprocess.CompletedProcess:
 
 
 def test_flags_come_from_the_fields():
-    ended = run("--epochs=3", "--sigma=2", "--fast")
+    calls = (("--epochs=3", "--sigma=2", "--fast"), (), ("--kind=z",), ("--name=a",), ("--help",))
+    with concurrent.futures.ThreadPoolExecutor() as processes:
+        some, none, other_kind, no_flag, helped = processes.map(lambda flags: run(*flags), calls)
     everything = {"epochs": 3, "share": 0.5, "kind": "x", "sigma": 2.0, "fast": True}
-    assert ended.stdout.strip() == f"{everything} { ({'epochs': 3, 'sigma': 2.0, 'fast': True}) }"
-    assert run().stdout.strip() == "{'share': 0.5, 'kind': 'x', 'fast': False} {}"
-    assert "should be one of <x|y>" in run("--kind=z").stderr
-    assert "no flag --name: there are --epochs, --share, --kind, --sigma, --fast" in run("--name=a").stderr
-    assert "Passes over the images." in run("--help").stdout
+    assert some.stdout.strip() == f"{everything} { ({'epochs': 3, 'sigma': 2.0, 'fast': True}) }"
+    assert none.stdout.strip() == "{'share': 0.5, 'kind': 'x', 'fast': False} {}"
+    assert "should be one of <x|y>" in other_kind.stderr
+    assert "no flag --name: there are --epochs, --share, --kind, --sigma, --fast" in no_flag.stderr
+    assert "Passes over the images." in helped.stdout
