@@ -83,10 +83,10 @@ def make(table: Table, options: Options, gpus: Sequence[str] = ()) -> pathlib.Pa
 
 def _of_dataset(table: Table, options: Options) -> Table:
     """The table without attributes where the dataset has none; a dry run may name a dataset that is not there."""
-    has_no_attributes = (pathlib.Path(options.data_dir) / DESCRIPTION_FILE).is_file() and not read_dataset(
-        options.data_dir
-    ).attributes
-    return without_attributes(table) if has_no_attributes else table
+    is_there = (pathlib.Path(options.data_dir) / DESCRIPTION_FILE).is_file()
+    if is_there and not read_dataset(options.data_dir).attributes:
+        return without_attributes(table)
+    return table
 
 
 def _all_seeds(options: Options) -> list[int]:
