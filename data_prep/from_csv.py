@@ -74,7 +74,7 @@ def convert(
     found = read_crops(path)
     held_out, options = split_options(options)
     output = Output(out_dir, **options)
-    values = {"csv": csv, "images_dir": images_dir, **vars(output)} | (vars(held_out) if held_out.held_out else {})
+    values = {"csv": csv, "images_dir": images_dir, **vars(output), **vars(held_out)}
     return reid.convert(
         path.parent if images_dir is None else images_dir,
         output.name or path.stem,

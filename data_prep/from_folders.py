@@ -68,8 +68,7 @@ def convert(
     crops, identity_names = list_crops(raw_dir, camera_pattern)
     held_out, options = split_options(options)
     output = Output(out_dir, **options)
-    values = {"raw_dir": raw_dir, "camera_pattern": camera_pattern, **vars(output)}
-    values |= vars(held_out) if held_out.held_out else {}
+    values = {"raw_dir": raw_dir, "camera_pattern": camera_pattern, **vars(output), **vars(held_out)}
     return reid.convert(
         raw_dir,
         output.name or raw_dir.resolve().name,

@@ -95,7 +95,7 @@ def convert_source(
         tasks = source.tasks
         crops = _add_attributes(crops, source.read_labels(label_path), len(tasks))
     values = {"raw_dir": raw_dir, **source.flags, "out_dir": out_dir, "attributes": attributes, **vars(output)}
-    values |= {"name": name} | (vars(held_out) if held_out.held_out else {})
+    values |= {"name": name, **vars(held_out)}
     command = command_line(f"data_prep.{source.module or source.name}", values)
     crops = hold_out(crops, held_out)
     splits = convert(raw_dir, name, tasks, crops, output, image_file=source.image_files(raw_dir), command=command)

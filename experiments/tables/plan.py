@@ -130,12 +130,9 @@ def _of_row(row: Row, seed: int, options: Options) -> Iterator[Step]:
     if row.start:
         yield from list(_of_row(row.start, seed, options))[:-1]  # its trainings; its evaluation is not needed here
     own, file = run_dir(row, seed, options), _flag_file(row.schedule or row.phase, options)
-    command = ["lrdnn_tf.train", f"--flagfile={file}", *row.flags]
+    command = ["lrdnn_tf.train", f"--flagfile={file}", *_after_flag_file(row, options)]
     command += [f"--run_dir={own}", f"--data_dir={options.data_dir}", f"--seed={seed}"]
     needs, settings = [], [*_flags(row, options), f"training images {options.images}"]
-    if row.start is None and options.imagenet_weights:
-        command.append(f"--imagenet_weights={options.imagenet_weights}")
-        settings = [*effective([*_flags(row, options), command[-1]]), *settings[-1:]]
     if row.start:
         command.append(f"--start_from={run_dir(row.start, seed, options)}")
         needs.append(weights(row.start, seed, options))
@@ -181,7 +178,13 @@ def _pose_steps(row: Row, seed: int, options: Options) -> Iterator[Step]:
 
 
 def _flags(row: Row, options: Options) -> list[str]:
-    return effective([*_read(_flag_file(row.schedule or row.phase, options)), *row.flags])
+    return effective([*_read(_flag_file(row.schedule or row.phase, options)), *_after_flag_file(row, options)])
+
+
+def _after_flag_file(row: Row, options: Options) -> list[str]:
+    """The flags that are given beside the flag file: those of the row, and the weights file of a first phase."""
+    is_first = row.start is None and options.imagenet_weights
+    return [*row.flags, *([f"--imagenet_weights={options.imagenet_weights}"] if is_first else [])]
 
 
 def _flag_file(name: str, options: Options) -> str:

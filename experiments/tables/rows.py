@@ -121,8 +121,8 @@ def without_attributes(table: Table) -> Table:
     compared = {}
     for name, others in table.compared.items():
         own = renamed[name].name
-        compared.setdefault(own, tuple(dict.fromkeys(renamed[other].name for other in others if other != own)))
-    compared.pop(B.name, None)
+        compared.setdefault(own, tuple(dict.fromkeys(renamed[other].name for other in others)))
+    compared.pop(B.name, None)  # of rows that became B
     text = f"{table.text} The dataset has no attribute labels, hence no letter A.".strip()
     rows = {row.name: row for row in renamed.values()}
     return table._replace(rows=tuple(rows.values()), compared=compared, text=text)

@@ -49,19 +49,23 @@ def write_flag_files(folder: pathlib.Path, **changes: str) -> None:
         (folder / f"paper/small/{name}.flags").write_text("\n".join(flags.split()))
 
 
+def options_for(data: pathlib.Path, people: str, out: pathlib.Path) -> Options:
+    return Options(
+        dataset="rendered",
+        data_dir=str(data / people),
+        seeds="0",
+        out_dir=str(out / "out"),
+        pose_data_dir=str(data / "poses"),
+        results_dir=str(out / "results"),
+        jobs=2,
+    )
+
+
 @pytest.mark.slow
 def test_a_table_is_trained_evaluated_and_written_and_not_repeated(data, tmp_path, monkeypatch, capfd):
     write_flag_files(tmp_path)
     monkeypatch.setattr(plan, "EXPERIMENTS", tmp_path)
-    options = Options(
-        dataset="rendered",
-        data_dir=str(data / "people"),
-        seeds="0",
-        out_dir=str(tmp_path / "out"),
-        pose_data_dir=str(data / "poses"),
-        results_dir=str(tmp_path / "results"),
-        jobs=2,
-    )
+    options = options_for(data, "people", tmp_path)
 
     page = make(TABLE, options)
     lines = pd.read_csv(tmp_path / "results/table4_rendered.csv")
@@ -92,15 +96,7 @@ def test_a_study_without_attributes_with_another_pose_network(data, tmp_path, mo
     write_flag_files(tmp_path, trained_on="--phase=identity --batch_size=8 --epochs=1")
     monkeypatch.setattr(plan, "EXPERIMENTS", tmp_path)
     save_pose_network(build_pose_network(None, None, 0.1), tmp_path / "other", {"pose_width": 0.1})
-    options = Options(
-        dataset="rendered",
-        data_dir=str(data / "unlabelled"),
-        seeds="0",
-        out_dir=str(tmp_path / "out"),
-        pose_data_dir=str(data / "poses"),
-        results_dir=str(tmp_path / "results"),
-        jobs=2,
-    )
+    options = options_for(data, "unlabelled", tmp_path)
     with pytest.raises(InputError, match="row 'pose network of drawn people' needs --other_pose_dir"):
         make(REAL_PEOPLE, options)
     page = make(REAL_PEOPLE, dataclasses.replace(options, other_pose_dir=str(tmp_path / "other"))).read_text()
