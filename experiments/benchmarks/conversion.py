@@ -18,6 +18,7 @@ from lrdnn_tf.data.dataset import Dataset, read_dataset
 
 # Market-1501's own split of its 36,036 files.
 SHARES = {"train": 0.36, "query": 0.09, "gallery": 0.55}
+_FIRST_PERSON = {"train": 1, "query": 5001, "gallery": 5001}  # nobody is in both train and test
 _DISTINCT = 500  # JPEGs; the files repeat them
 _convert = partial(market1501.convert, name="generated")
 
@@ -36,7 +37,7 @@ def make_raw_folder(folder: pathlib.Path, images: int) -> None:
     for split, share in SHARES.items():
         (folder / FOLDERS[split]).mkdir(parents=True)
         for number in range(max(round(share * images), 1)):
-            name = f"{1 + number // 17:04}_c{1 + number % 6}s1_{number:06}_00.jpg"
+            name = f"{_FIRST_PERSON[split] + number // 17:04}_c{1 + number % 6}s1_{number:06}_00.jpg"
             (folder / FOLDERS[split] / name).write_bytes(crops[number % len(crops)])
 
 
