@@ -10,7 +10,7 @@ import tensorflow as tf
 from absl import flags
 
 from experiments.tables import page, plan, runner
-from experiments.tables.measured import measured
+from experiments.tables.measured import measured, merged, read_elsewhere
 from experiments.tables.plan import Options
 from experiments.tables.rows import OTHER, Table, chosen, without_attributes
 from lrdnn_base import command
@@ -49,7 +49,8 @@ def make(table: Table, options: Options, gpus: Sequence[str] = ()) -> pathlib.Pa
         Path of the page.
 
     Raises:
-        InputError: A row, the dataset or a pose network is missing; a run was made with other settings; a step failed.
+        InputError: A row, the dataset, a pose network or a CSV file is missing; a run was made with other settings; a
+            step failed.
         Stopped: See runner.run.
     """
     table = _of_dataset(table, options)
@@ -72,9 +73,10 @@ def make(table: Table, options: Options, gpus: Sequence[str] = ()) -> pathlib.Pa
             raise InputError(f"row {row.name!r} needs --other_pose_dir: give it, or leave the row out with --rows")
         load_pose_network(options.other_pose_dir, None, None)
     runner.check_finished(plan.steps(table.rows, _all_seeds(options), options))
+    elsewhere = read_elsewhere(options.measured_elsewhere, table.rows)  # before this call overwrites one of the files
 
     def write_page() -> pathlib.Path:
-        lines = measured(table.rows, _all_seeds(options), options)
+        lines = merged([measured(table.rows, _all_seeds(options), options), elsewhere], table.rows)
         return page.write(lines, table, options, command.command_line())
 
     runner.run(steps, write_page, options.jobs or max(1, len(gpus)), gpus)

@@ -1,13 +1,16 @@
 """What was measured: scores, channel weights and training time of every row and seed, read from its run."""
 
 import json
+import pathlib
 from collections.abc import Iterable, Sequence
 
+import numpy as np
 import pandas as pd
 
 from experiments.tables import plan
 from experiments.tables.plan import Options
 from experiments.tables.rows import Row
+from lrdnn_base.errors import InputError
 from lrdnn_base.run_folder import CONFIG_FILE, ENVIRONMENT_FILE, read_run_json
 
 SCORES = {
@@ -32,6 +35,39 @@ def measured(rows: Sequence[Row], seeds: Sequence[int], options: Options) -> pd.
     """
     done = [(row, seed) for row in rows for seed in seeds if plan.is_done(plan.evaluation(row, seed, options))]
     return pd.DataFrame([_line(row, seed, options) for row, seed in done], columns=_COLUMNS)
+
+
+def read_elsewhere(files: str, rows: Sequence[Row]) -> pd.DataFrame:
+    """The lines of CSV files that the same table wrote on other machines; a row and seed counts once, the first time.
+
+    Args:
+        files: Paths, separated by commas; may be empty.
+        rows: The rows of the table.
+
+    Raises:
+        InputError: A file is missing, is not such a CSV file, or has a row that the table has not.
+    """
+    parts = [_read_lines(pathlib.Path(file.strip()), rows) for file in files.split(",") if file.strip()]
+    return merged(parts, rows) if parts else pd.DataFrame(columns=_COLUMNS)
+
+
+def merged(parts: Sequence[pd.DataFrame], rows: Sequence[Row]) -> pd.DataFrame:
+    """All lines, row by row and seed by seed; of two for the same row and seed, that of the earlier part."""
+    lines = pd.concat([part for part in parts if len(part)] or parts[:1]).drop_duplicates(["row", "seed"])
+    order = {row.name: position for position, row in enumerate(rows)}
+    return lines.iloc[np.lexsort([lines["seed"], lines["row"].map(order)])].reset_index(drop=True)
+
+
+def _read_lines(file: pathlib.Path, rows: Sequence[Row]) -> pd.DataFrame:
+    try:
+        lines = pd.read_csv(file)
+    except (OSError, ValueError) as error:
+        raise InputError(f"--measured_elsewhere: {file}: {error}") from error
+    if missing := [column for column in _COLUMNS if column not in lines]:
+        raise InputError(f"{file} is not the CSV file of a table: it has no column {', '.join(missing)}")
+    if unknown := set(lines["row"]) - {row.name for row in rows}:
+        raise InputError(f"{file} is of another table: this one has no row {', '.join(sorted(unknown))}")
+    return lines[list(_COLUMNS)]
 
 
 def joined(values: Iterable[str | None]) -> str:

@@ -26,7 +26,7 @@ _TITLES = {
 BY_HAND, _DIFFERENCES, _OTHERS, MADE = (
     "## What it shows", "## Differences in mAP", "## Others", "## How it was made",
 )  # fmt: skip
-_LEGEND = "In percent, mean ± standard deviation over seeds, which share one pose network; minutes of the row's phase."
+_LEGEND = "In percent, mean ± standard deviation over seeds, which share one pose network{}; minutes of the row's phase."
 _LEGEND_WEIGHTS = (
     " Channel weights: lowest and highest mean weight of a pose map, from 0 to 1; they start at 0.5. Spread: standard "
     "deviation of a map's weight over 128 query images, median over the maps; 0 if all images get the same weights."
@@ -69,7 +69,8 @@ def _markdown(lines: pd.DataFrame, table: Table, options: Options, command: str,
         quoted = [dataset for dataset in shown if any(dataset in row.paper for row in table.rows)]
         papers = {dataset: f"the paper, {_TITLES[dataset]}" for dataset in quoted}
     scores = _scores(lines, rows, papers)
-    legend = _LEGEND + (_LEGEND_WEIGHTS if _WEIGHTS in scores else "") + (_LEGEND_PAPER if papers else "")
+    legend = _LEGEND.format(" on each machine" if options.measured_elsewhere else "")
+    legend += (_LEGEND_WEIGHTS if _WEIGHTS in scores else "") + (_LEGEND_PAPER if papers else "")
     parts = [f"# {table.title}, on {_TITLES[options.dataset]}", table.text, scores, legend]
     parts.append(f"![{table.title}]({table.name}_{options.dataset}.png)")
     if by_hand:

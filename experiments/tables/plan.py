@@ -38,6 +38,9 @@ class Options:
     pose_data_dir: str | None = option(None, "Without --pose_dir: the pose dataset to train a pose network on.")
     other_pose_dir: str | None = option(None, "Another trained pose network, for the rows that compare with it.")
     imagenet_weights: str | None = option(None, "File of the backbone's ImageNet weights, which are fetched otherwise.")
+    measured_elsewhere: str = option(
+        "", "CSV files of this table that were made on other machines, for other seeds, whose lines are added."
+    )
     results_dir: str = option(str(EXPERIMENTS / "results"), "Folder of the page, the CSV file and the plot.")
     jobs: int | None = option(None, "Steps at a time. Default: one, or one for each of --gpus.", at_least=1)
     gpus: str = option("", "GPUs to distribute the steps over, such as 0,1,2,3.")

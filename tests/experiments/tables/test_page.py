@@ -10,9 +10,10 @@ import pytest
 from experiments.table2 import TABLE as TABLE2
 from experiments.table3 import TABLE as TABLE3
 from experiments.tables import page, plan
-from experiments.tables.measured import measured
+from experiments.tables.measured import measured, merged, read_elsewhere
 from experiments.tables.plan import Options
 from experiments.tables.rows import DUKEMTMC, LRDNN, MARKET1501, RENDERED, B
+from lrdnn_base.errors import InputError
 from lrdnn_tf.config import ModelConfig, TrainingConfig, to_json
 
 MEAN_AP = {"identity": 0.4, "attributes": 0.5, "fusion": 0.6}
@@ -160,3 +161,34 @@ def test_evaluations_without_re_ranking_have_a_page(options):
     text = written(TABLE3, options, seeds=(0,))
     assert "mAP re-ranked" not in text
     assert "| B+A+H+C − B | 20.0 | +20.0 | +13.0 | +7.7 |" in text
+
+
+def test_seeds_of_other_machines_are_added_once(options, tmp_path):
+    for seed in (0, 1):
+        for row in (B, LRDNN):
+            pretend(row, seed, options)
+    elsewhere = tmp_path / "elsewhere.csv"
+    measured(TABLE3.rows, [0, 1], options).assign(mAP=1.0).to_csv(elsewhere, index=False)
+    here = measured(TABLE3.rows, [1], options)
+    lines = merged([here, read_elsewhere(f"{elsewhere}, {elsewhere}", TABLE3.rows)], TABLE3.rows)
+    assert lines[["row", "seed"]].to_numpy().tolist() == [[B.name, 0], [B.name, 1], [LRDNN.name, 0], [LRDNN.name, 1]]
+    assert lines["mAP"].tolist() == pytest.approx([1.0, 50.0, 1.0, 70.0])
+    text = page.write(lines, TABLE3, options, "python -m experiments.table3").read_text()
+    assert "| B | 2 |" in text and "which share one pose network;" in text
+    assert len(merged([here.head(0), read_elsewhere("", TABLE3.rows)], TABLE3.rows)) == 0
+
+
+def test_files_that_are_not_of_the_table_are_refused(options, tmp_path):
+    pretend(B, 0, options)
+    lines, file = measured(TABLE3.rows, [0], options), tmp_path / "elsewhere.csv"
+    lines.to_csv(file, index=False)
+    with pytest.raises(InputError, match=r"elsewhere\.csv is of another table: this one has no row B"):
+        read_elsewhere(str(file), TABLE2.rows)
+    lines.drop(columns="mAP").to_csv(file, index=False)
+    with pytest.raises(InputError, match="is not the CSV file of a table: it has no column mAP"):
+        read_elsewhere(str(file), TABLE3.rows)
+    file.write_text("")
+    with pytest.raises(InputError, match=r"--measured_elsewhere: .*elsewhere\.csv: No columns to parse"):
+        read_elsewhere(str(file), TABLE3.rows)
+    with pytest.raises(InputError, match="No such file"):
+        read_elsewhere(str(tmp_path / "missing.csv"), TABLE3.rows)
