@@ -26,7 +26,9 @@ _TITLES = {
 BY_HAND, _DIFFERENCES, _OTHERS, MADE = (
     "## What it shows", "## Differences in mAP", "## Others", "## How it was made",
 )  # fmt: skip
-_LEGEND = "In percent, mean ± standard deviation over seeds, which share one pose network{}; minutes of the row's phase."
+_LEGEND = (
+    "In percent, mean ± standard deviation over seeds, which share one pose network{}; minutes of the row's phase."
+)
 _LEGEND_WEIGHTS = (
     " Channel weights: lowest and highest mean weight of a pose map, from 0 to 1; they start at 0.5. Spread: standard "
     "deviation of a map's weight over 128 query images, median over the maps; 0 if all images get the same weights."
