@@ -68,3 +68,12 @@ def test_at_last_stride_1_mobilenet_v2_computes_what_stride_2_computes_and_the_p
     )
     assert coarse.std() > 0.01
     np.testing.assert_allclose(fine[:, 1::2, 1::2], coarse, atol=1e-5)
+
+
+@pytest.mark.parametrize("backbone", ["small", "mobilenet_v2", pytest.param("resnet50", marks=pytest.mark.slow)])
+def test_averages_of_batch_norms_follow_a_training_of_a_thousand_steps(backbone):
+    """Keras' MobileNetV2 has 0.999, with which a third of the weight of an average is older than 1,000 steps."""
+    images = keras.Input([64, 32, 3])
+    layers = keras.Model(images, main_branch(images, backbone)).layers
+    momenta = [layer.momentum for layer in layers if isinstance(layer, keras.layers.BatchNormalization)]
+    assert momenta and max(momenta) <= 0.99
