@@ -17,6 +17,7 @@ def feature_maps(images: tf.Tensor, last_stride: int) -> tf.Tensor:
     """Returns F: [B, H/32, W/32, 1280]; last_stride 1 doubles height and width."""
     pixels = keras.layers.Rescaling(1 / 127.5, offset=-1, name="preprocessing", dtype="float32")(images)
     network = APPLICATION(include_top=False, weights=None, input_tensor=pixels)
-    norms = [layer.name for layer in network.layers if isinstance(layer, keras.layers.BatchNormalization)]
-    changes = {name: {"momentum": _MOMENTUM} for name in norms} | (_STRIDE_1 if last_stride == 1 else {})
-    return with_changed_layers(network, images, changes).output
+    for layer in network.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.momentum = _MOMENTUM
+    return (network if last_stride == 2 else with_changed_layers(network, images, _STRIDE_1)).output
