@@ -76,7 +76,7 @@ def test_training_understands_the_flags_of_every_row(tables_of):
     for (dataset, name, _), value in zip(cases, values, strict=True):
         row = name.removeprefix("seed0_")
         if dataset == CUHK03:
-            assert value["epochs"] == (24 if row == "b" else 8), name
+            assert value["epochs"] == (20 if row == "b" else 4), name
         elif dataset != RENDERED:  # section 4.3
             epochs = {"b_a": 60, "b_a_sum": 60, "b_on": 160, "b_a_on": 160}.get(row, 100)
             assert value == {"epochs": epochs, "learning_rate": 1e-4, "decay": 0.96}, (dataset, name)
