@@ -4,6 +4,7 @@ from lrdnn_tf.data.split import read_split
 
 def test_small_run_times_both_methods():
     result = conversion.run_benchmark(images=40, repeats=1)
+    assert result["images"] == 40
     assert min(result["ours_s"], result["reference_s"]) > 0
 
 

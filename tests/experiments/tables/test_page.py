@@ -175,6 +175,9 @@ def test_seeds_of_other_machines_are_added_once(options, tmp_path):
     assert lines["mAP"].tolist() == pytest.approx([1.0, 50.0, 1.0, 70.0])
     text = page.write(lines, TABLE3, options, "python -m experiments.table3").read_text()
     assert "| B | 2 |" in text and "which share one pose network;" in text
+    options = dataclasses.replace(options, measured_elsewhere=str(elsewhere))
+    text = page.write(lines, TABLE3, options, "python -m experiments.table3").read_text()
+    assert "which share one pose network on each machine;" in text
     assert len(merged([here.head(0), read_elsewhere("", TABLE3.rows)], TABLE3.rows)) == 0
 
 
